@@ -1,0 +1,1 @@
+"""What every component image carries: the spec, the /opt/ml contract, the runtime."""

@@ -1,0 +1,183 @@
+"""Run a component's `run()` under the contract: flags or /opt/ml in, artifacts out.
+
+`components/<name>/__main__.py` calls `main(folder)`. Values come from a flag, else
+from the platform (/opt/ml), else from the default in component.yaml. Exit status:
+0 done, 1 failed, 2 wrong use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from shared.component import logs
+from shared.component.errors import InputError, OutputError, UsageError, VisionloopError
+from shared.component.layout import Layout
+from shared.component.spec import ComponentSpec, ParameterValue, Port, load_spec
+
+log = logging.getLogger(__name__)
+# SageMaker shows 1,024 characters of a failure reason.
+_FAILURE_REASON_CHARS = 1024
+
+
+def main(
+    folder: Path,
+    argv: Sequence[str] | None = None,
+    environ: Mapping[str, str] = os.environ,
+    run: Callable[..., None] | None = None,
+) -> int:
+    """Run the component in `folder` and return the process's exit status.
+
+    run: what to call; default: `components.<name>.component.run`, imported only
+        after the arguments proved right, so that --help stays fast.
+    """
+    spec = load_spec(folder)
+    arguments = _parser(spec).parse_args(argv)
+    layout = Layout.from_environ(environ)
+    logs.configure()
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        values = resolve(spec, vars(arguments), layout)
+        run = run or importlib.import_module(f"components.{spec.name}.component").run
+        run(**values)
+    except VisionloopError as err:
+        return _fail(spec, layout, str(err), err.exit_status)
+    except OSError as err:
+        return _fail(spec, layout, _describe(spec, err), 1)
+    except Exception:  # the process edge: explain to the platform, keep the trace in the log
+        traceback.print_exc()
+        return _fail(spec, layout, traceback.format_exc(limit=-1), 1)
+    return 0
+
+
+def resolve(
+    spec: ComponentSpec, flags: Mapping[str, Any], layout: Layout
+) -> dict[str, ParameterValue | Path | None]:
+    """Return the keyword arguments of `run`, checked.
+
+    Raises:
+        UsageError: a parameter is missing or impossible.
+        InputError: a required input artifact is missing or empty.
+        OutputError: an output folder cannot be made.
+    """
+    hyperparameters = layout.hyperparameters() if spec.kind == "training" else {}
+    values: dict[str, ParameterValue | Path | None] = {}
+    for port in spec.inputs.values():
+        given = flags.get(port.name)
+        if port.is_artifact:
+            values[port.name] = _input_dir(spec, port, given, layout)
+        else:
+            text = given if given is not None else hyperparameters.get(port.name)
+            values[port.name] = _parameter(spec, port, text)
+    for port in spec.outputs.values():
+        given = flags.get(port.name)
+        values[port.name] = _output_dir(spec, port, given, layout)
+    return values
+
+
+def _parameter(spec: ComponentSpec, port: Port, text: str | None) -> ParameterValue:
+    if text is not None:
+        return port.parse(text, spec.name)
+    if port.default is None:
+        raise UsageError(f"{spec.name}: parameter '{port.name}' has no value; pass {port.flag}")
+    return port.parse(port.default, spec.name)
+
+
+def _input_dir(spec: ComponentSpec, port: Port, given: str | None, layout: Layout) -> Path | None:
+    path = Path(given) if given else layout.input_dir(spec, port)
+    if path.is_dir() and any(path.iterdir()):
+        return path
+    if port.is_optional and not given:
+        return None
+    state = "is empty" if path.is_dir() else "is missing"
+    raise InputError(
+        f"{spec.name}: input '{port.name}' ({port.type}) {state}: {path}; "
+        f"pass {port.flag} FOLDER or mount it there"
+    )
+
+
+def _output_dir(spec: ComponentSpec, port: Port, given: str | None, layout: Layout) -> Path:
+    path = Path(given) if given else layout.output_dir(spec, port)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as err:
+        raise OutputError(
+            f"{spec.name}: cannot write output '{port.name}' to {path}: {err.strerror}; "
+            f"pass {port.flag} with a folder that can be written"
+        ) from err
+    return path
+
+
+def _parser(spec: ComponentSpec) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m components.{spec.name}",
+        description=spec.description,
+        epilog="An artifact is a folder; without its flag it is looked for under /opt/ml "
+        "(SAGEMAKER_BASE_DIR moves that root), as SageMaker lays it out.",
+        allow_abbrev=False,
+    )
+    if spec.kind == "training":  # SageMaker starts a training image with this argument
+        parser.add_argument("platform", nargs="?", choices=["train"], help=argparse.SUPPRESS)
+    groups = {
+        "input artifacts": spec.artifacts.values(),
+        "parameters": spec.parameters.values(),
+        "output artifacts": spec.outputs.values(),
+    }
+    for title, ports in groups.items():
+        group = parser.add_argument_group(title)
+        for port in ports:
+            metavar = "FOLDER" if port.is_artifact else port.type.upper()
+            group.add_argument(port.flag, dest=port.name, metavar=metavar, help=_help(port))
+    return parser
+
+
+def _help(port: Port) -> str:
+    notes = [port.type] if port.is_artifact else []
+    if port.is_optional:
+        notes.append("optional")
+    if port.default is not None:
+        default = str(port.default).lower() if port.type == "boolean" else port.default
+        notes.append(f"default: {default!r}" if default == "" else f"default: {default}")
+    if port.enum:
+        notes.append("one of " + ", ".join(map(str, port.enum)))
+    if port.minimum is not None:
+        notes.append(f"from {port.minimum}")
+    if port.maximum is not None:
+        notes.append(f"to {port.maximum}")
+    text = port.description + (f" ({'; '.join(notes)})" if notes else "")
+    return text.replace("%", "%%")
+
+
+def _describe(spec: ComponentSpec, err: OSError) -> str:
+    where = f": {err.filename}" if err.filename else ""
+    remedy = {28: "; free some space or mount a larger volume"}.get(err.errno or 0, "")
+    return f"{spec.name}: {err.strerror or err}{where}{remedy}"
+
+
+def _fail(spec: ComponentSpec, layout: Layout, reason: str, status: int) -> int:
+    """Say why on stderr and where the platform looks for it."""
+    print(f"error: {reason}", file=sys.stderr)
+    path = layout.explanation_file(spec)
+    try:
+        if layout.base.is_dir():  # absent where somebody runs the module by hand
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(reason[:_FAILURE_REASON_CHARS])
+    except OSError as err:
+        log.warning("cannot write %s: %s", path, err)
+    return status
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + signal.SIGTERM)

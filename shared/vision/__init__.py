@@ -1,0 +1,1 @@
+"""What images that see pixels share: data set, transforms, bundle, predictor, drift."""
