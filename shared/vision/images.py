@@ -1,0 +1,153 @@
+"""Bytes to pixels, in one place: what is an image, and how it becomes RGB.
+
+Training, evaluation and serving decode through `decode_rgb`, so a CMYK, palette,
+16-bit, transparent or EXIF-rotated image means the same pixels everywhere.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from shared.vision.errors import ImageError
+
+# MPO is what many phones write: a JPEG with a second picture (depth, preview) behind it.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+MAX_PIXELS = 80_000_000  # a 100 kB file can claim 10^9; a phone's largest is 50 million
+_EXIF_ORIENTATION = 0x0112
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+# Pillow would only warn; the limit above raises, with our message.
+Image.MAX_IMAGE_PIXELS = None
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What the file says about itself; width and height before EXIF rotation."""
+
+    format: str
+    mode: str
+    width: int
+    height: int
+    frames: int
+    exif_orientation: int
+    is_16_bit: bool
+
+    @property
+    def is_animated(self) -> bool:
+        return self.frames > 1 and self.format != "MPO"
+
+    def conversions(self) -> list[str]:
+        """Name what `decode_rgb` changes beyond decoding; empty for plain 8-bit RGB."""
+        found = []
+        if self.mode == "CMYK":
+            found.append("CMYK")
+        if self.mode == "P":
+            found.append("palette")
+        if self.mode in ("L", "1", "LA"):
+            found.append("grey")
+        if self.mode in ("RGBA", "LA", "PA"):
+            found.append("alpha")
+        if self.is_16_bit:
+            found.append("16-bit")
+        if self.exif_orientation not in (0, 1):
+            found.append("EXIF-rotated")
+        return found
+
+
+def inspect(data: bytes) -> ImageFacts:
+    """Read the header only.
+
+    Raises:
+        ImageError: no image, a format not taken, or more than MAX_PIXELS.
+    """
+    with _opened(data) as image:
+        return _facts(image, data)
+
+
+def decode_rgb(data: bytes, at_least: int | None = None) -> Image.Image:
+    """Decode the whole image, upright, 8-bit RGB; transparency becomes white.
+
+    at_least: shorter side in pixels that suffices; a larger JPEG is then decoded at
+        1/2, 1/4 or 1/8 of its size (libjpeg's scaled decoding), never below it.
+    Raises:
+        ImageError: damaged, truncated, animated, or no image.
+    """
+    with _opened(data) as image:
+        facts = _facts(image, data)
+        if facts.is_animated:
+            raise ImageError(f"image: animated ({facts.frames} frames); give a still image")
+        try:
+            if at_least and facts.format in ("JPEG", "MPO"):
+                _decode_scaled(image, at_least)
+            image.load()
+            upright = ImageOps.exif_transpose(image) if facts.exif_orientation > 1 else image
+            return _to_rgb(upright)
+        except _DAMAGE as err:
+            raise ImageError(f"image: damaged or truncated ({facts.format}): {err}") from err
+
+
+def _opened(data: bytes) -> Image.Image:
+    if not data:
+        raise ImageError("image: empty, zero bytes")
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except _DAMAGE as err:
+        raise ImageError("image: not one of " + ", ".join(FORMATS)) from err
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(
+            f"image: {image.width} x {image.height} pixels; the most is {MAX_PIXELS:,}"
+        )
+    return image
+
+
+def _facts(image: Image.Image, data: bytes) -> ImageFacts:
+    try:
+        return ImageFacts(
+            format=image.format or "",
+            mode=image.mode,
+            width=image.width,
+            height=image.height,
+            frames=getattr(image, "n_frames", 1),
+            exif_orientation=int(image.getexif().get(_EXIF_ORIENTATION, 1)),
+            is_16_bit=image.mode.startswith("I") or (image.format == "PNG" and data[24] == 16),
+        )
+    except _DAMAGE as err:
+        raise ImageError(f"image: damaged header ({image.format}): {err}") from err
+
+
+def _decode_scaled(image: Image.Image, at_least: int) -> None:
+    """Ask libjpeg for the smallest scale whose shorter side still suffices."""
+    shorter = min(image.size)
+    if shorter > at_least:
+        factor = at_least / shorter
+        image.draft("RGB", (int(image.width * factor) + 1, int(image.height * factor) + 1))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith(("I", "F")):  # 16 bits a sample; convert() would clip at 255
+        samples = np.asarray(image).astype(np.float64)
+        image = Image.fromarray(np.clip(samples / 257.0, 0, 255).round().astype(np.uint8))
+    if "A" in image.mode or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        ground = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(ground, layer).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,88 @@
+"""From RGB image to the model's input: the one definition training and serving share.
+
+The spec travels in the model bundle. `prepare` is what evaluation, explanation,
+drift detection and the endpoint run; training replaces only the geometry (random
+crops and other augmentations) and shares `normalise`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from shared.vision.images import decode_rgb
+
+_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+@dataclass(frozen=True)
+class TransformSpec:
+    """How an image becomes a tensor.
+
+    resize_side: pixels of the shorter side after resizing, before the centre crop.
+    mean, std: per channel, for pixel values in [0, 1].
+    """
+
+    image_size: int
+    resize_side: int
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: str = "bilinear"
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> TransformSpec:
+        fields = document | {"mean": tuple(document["mean"]), "std": tuple(document["std"])}
+        return cls(**fields)
+
+
+def prepare_pixels(image: Image.Image, spec: TransformSpec) -> npt.NDArray[np.uint8]:
+    """Resize the shorter side and crop the centre: uint8 [size, size, 3]."""
+    scale = spec.resize_side / min(image.size)
+    width, height = (max(spec.image_size, round(side * scale)) for side in image.size)
+    if (width, height) != image.size:
+        image = image.resize((width, height), _RESAMPLING[spec.interpolation])
+    left, top = (width - spec.image_size) // 2, (height - spec.image_size) // 2
+    return np.asarray(image.crop((left, top, left + spec.image_size, top + spec.image_size)))
+
+
+def decode_pixels(data: bytes, spec: TransformSpec) -> npt.NDArray[np.uint8]:
+    """Decode and `prepare_pixels`; large JPEGs are decoded at a reduced scale.
+
+    Raises:
+        ImageError: the bytes are no image this system takes.
+    """
+    # Twice the side leaves the antialiased resize enough to average over.
+    return prepare_pixels(decode_rgb(data, at_least=2 * spec.resize_side), spec)
+
+
+def normalise(pixels: npt.NDArray[np.uint8], spec: TransformSpec) -> npt.NDArray[np.float32]:
+    """Scale pixels to the model's range.
+
+    pixels: uint8 [..., size, size, 3]
+    Returns: float32 [..., 3, size, size], contiguous.
+    """
+    scale, offset = normalisation(spec)
+    moved = np.moveaxis(pixels, -1, -3)
+    scaled = moved * scale.reshape(3, 1, 1) + offset.reshape(3, 1, 1)
+    return np.ascontiguousarray(scaled, dtype=np.float32)
+
+
+def normalisation(
+    spec: TransformSpec,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return (scale, offset) with `normalised = pixel * scale + offset`, float32 [3]."""
+    mean, std = np.array(spec.mean), np.array(spec.std)
+    return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+
+
+def prepare(images: Sequence[bytes], spec: TransformSpec) -> npt.NDArray[np.float32]:
+    """Decode, resize, crop and normalise: float32 [len(images), 3, size, size]."""
+    return normalise(np.stack([decode_pixels(data, spec) for data in images]), spec)
