@@ -54,7 +54,7 @@ def main(
         return _fail(spec, layout, str(err), err.exit_status)
     except OSError as err:
         return _fail(spec, layout, _describe(spec, err), 1)
-    except Exception:  # the process edge: explain to the platform, keep the trace in the log
+    except Exception:  # noqa: BLE001 - the process edge: explain, keep the trace in the log
         traceback.print_exc()
         return _fail(spec, layout, traceback.format_exc(limit=-1), 1)
     return 0
@@ -168,7 +168,7 @@ def _describe(spec: ComponentSpec, err: OSError) -> str:
 
 def _fail(spec: ComponentSpec, layout: Layout, reason: str, status: int) -> int:
     """Say why on stderr and where the platform looks for it."""
-    print(f"error: {reason}", file=sys.stderr)
+    sys.stderr.write(f"error: {reason}\n")
     path = layout.explanation_file(spec)
     try:
         if layout.base.is_dir():  # absent where somebody runs the module by hand

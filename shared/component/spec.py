@@ -7,6 +7,7 @@ the README table, the SageMaker step and the contract tests derive from it.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -187,7 +188,7 @@ def load_spec(folder: Path) -> ComponentSpec:
     """
     path = folder / "component.yaml"
     try:
-        document = yaml.load(path.read_text(), Loader=_LOADER)
+        document = yaml.load(path.read_text(), Loader=_LOADER)  # noqa: S506 - a safe loader
     except FileNotFoundError as err:
         raise SpecError(f"{path} is missing; every component folder has one") from err
     except yaml.YAMLError as err:
@@ -310,21 +311,21 @@ def _convert(text: ParameterValue, type_name: str) -> ParameterValue | None:
         return str(text)
     if type_name == "boolean":
         return {"true": True, "false": False}.get(str(text).lower())
-    if isinstance(text, bool):
-        return None
+    if type_name == "integer":
+        return int(text) if _is_integral(text) else None
+    return _finite(text)
+
+
+def _finite(text: ParameterValue) -> float | None:
     try:
         number = float(text)
     except ValueError:
         return None
-    if number != number or number in (float("inf"), float("-inf")):
-        return None
-    if type_name == "number":
-        return number
-    return int(text) if number == int(number) and _is_integral(text) else None
+    return number if math.isfinite(number) and not isinstance(text, bool) else None
 
 
 def _is_integral(text: ParameterValue) -> bool:
-    return isinstance(text, int) or bool(re.fullmatch(r"[+-]?\d+", str(text).strip()))
+    return not isinstance(text, bool) and bool(re.fullmatch(r"[+-]?\d+", str(text).strip()))
 
 
 def _article(type_name: str) -> str:

@@ -97,8 +97,9 @@ def decode_rgb(data: bytes, at_least: int | None = None) -> Image.Image:
             if at_least and facts.format in ("JPEG", "MPO"):
                 _decode_scaled(image, at_least)
             image.load()
-            upright = ImageOps.exif_transpose(image) if facts.exif_orientation > 1 else image
-            return _to_rgb(upright)
+            if facts.exif_orientation > 1:
+                return _to_rgb(ImageOps.exif_transpose(image))
+            return _to_rgb(image)
         except _DAMAGE as err:
             raise ImageError(f"image: damaged or truncated ({facts.format}): {err}") from err
 

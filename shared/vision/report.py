@@ -60,7 +60,9 @@ class Section:
         cells = [[_cell(value) for value in row] for row in rows]
         self.blocks.append({"kind": "table", "headers": headers, "rows": cells})
 
-    def image(self, picture: bytes | Image.Image, caption: str, width_px: int | None = None) -> None:
+    def image(
+        self, picture: bytes | Image.Image, caption: str, width_px: int | None = None
+    ) -> None:
         """Add one picture, PNG bytes or a PIL image."""
         data = self._keep(picture, caption)
         self.blocks.append(
