@@ -26,6 +26,7 @@ class Instance:
 
     index: int = 0
     count: int = 1
+    first_host: str = "localhost"
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Layout:
         ):
             if config := _read_json(path):
                 hosts = sorted(config["hosts"])
-                return Instance(hosts.index(config["current_host"]), len(hosts))
+                return Instance(hosts.index(config["current_host"]), len(hosts), hosts[0])
         return Instance()
 
 

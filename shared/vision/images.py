@@ -98,7 +98,7 @@ def decode_rgb(data: bytes, at_least: int | None = None) -> Image.Image:
                 _decode_scaled(image, at_least)
             image.load()
             if facts.exif_orientation > 1:
-                return _to_rgb(ImageOps.exif_transpose(image))
+                return _to_rgb(ImageOps.exif_transpose(image) or image)
             return _to_rgb(image)
         except _DAMAGE as err:
             raise ImageError(f"image: damaged or truncated ({facts.format}): {err}") from err

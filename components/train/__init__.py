@@ -1,0 +1,1 @@
+"""Fine-tune or train a timm backbone on a labelled image dataset."""

@@ -1,0 +1,120 @@
+"""What a person sees of a run: one log line an epoch, pictures in TensorBoard."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from dataclasses import dataclass, field
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from components.train.module import Batch, TrainingModule
+from shared.vision.plots import confusion_matrix, image_grid
+
+log = logging.getLogger(__name__)
+_LINE_INTERVAL_S = 2.0
+_CURVES = ("train_loss", "val_loss", "val_accuracy", "val_f1", "val_precision", "val_recall")
+
+
+@dataclass
+class History(Callback):
+    """Keep the figures of every epoch; log one line `name=value` each.
+
+    epochs: one mapping an epoch: epoch (from 1), learning_rate, images_per_s, curves.
+    """
+
+    images: int
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    _started: float = 0.0
+    _last_line: float = 0.0
+
+    def on_train_epoch_start(self, *_: object) -> None:
+        self._started = self._last_line = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, _m: L.LightningModule, _o: object, _b: Batch, number: int
+    ) -> None:
+        now = time.monotonic()
+        if now - self._last_line > _LINE_INTERVAL_S and not sys.stderr.isatty():
+            self._last_line = now
+            log.info("progress=%d/%d unit=batches", number + 1, trainer.num_training_batches)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
+        row = {name: float(trainer.callback_metrics[name]) for name in _CURVES}
+        row["epoch"] = trainer.current_epoch + 1
+        row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
+        row["images_per_s"] = self.images / (time.monotonic() - self._started)
+        self.epochs.append(row)
+        shown = " ".join(f"{name}={row[name]:.4f}" for name in _CURVES)
+        log.info(
+            "epoch=%d/%d %s learning_rate=%.6f images_per_s=%.0f",
+            row["epoch"],
+            trainer.max_epochs,
+            shown,
+            row["learning_rate"],
+            row["images_per_s"],
+        )
+
+    def state_dict(self) -> dict[str, object]:
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+        self.epochs = list(state_dict["epochs"])  # type: ignore[call-overload]
+
+
+@dataclass
+class TensorBoardPictures(Callback):
+    """Add the augmentation sheet, the confusion matrix and sample predictions.
+
+    augmented: uint8 [n, size, size, 3]; samples: a validation batch.
+    """
+
+    classes: tuple[str, ...]
+    augmented: Tensor
+    samples: Batch
+
+    def on_train_start(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
+        if writer := _writer(trainer):
+            sheet = self.augmented.permute(0, 3, 1, 2)
+            writer.add_images("augmented samples", sheet)
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        assert isinstance(module, TrainingModule)
+        matrix = module.confusion.compute().cpu().numpy().astype(np.int64)
+        if trainer.sanity_checking or not (writer := _writer(trainer)):
+            return
+        step = trainer.current_epoch
+        writer.add_figure("confusion matrix", confusion_matrix(matrix, self.classes), step)
+        writer.add_figure("sample predictions", self._predictions(module), step)
+
+    @torch.no_grad()
+    def _predictions(self, module: TrainingModule) -> Figure:
+        pixels, labels = self.samples
+        logits, _ = module.network(module.normalised(pixels.to(module.device)))
+        probabilities = logits.float().softmax(1).cpu()
+        captions = [
+            f"{self.classes[row.argmax()]} {row.max():.0%}\n(is {self.classes[label]})"
+            for row, label in zip(probabilities, labels, strict=True)
+        ]
+        is_right = [int(row.argmax()) == int(label) for row, label in zip(probabilities, labels, strict=True)]
+        return image_grid(list(pixels.numpy()), captions, is_right)
+
+
+def progress_bar() -> list[Callback]:
+    """Return a bar where a terminal watches; elsewhere the log lines suffice."""
+    return [RichProgressBar()] if sys.stderr.isatty() else []
+
+
+def _writer(trainer: L.Trainer) -> SummaryWriter | None:
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            return logger.experiment
+    return None

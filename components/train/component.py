@@ -1,0 +1,124 @@
+"""Train: data set in, model bundle and TensorBoard logs out."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import lightning as L
+import torch
+
+from components.train.augmentations import policy
+from components.train.export import export
+from components.train.fitting import Feeds, Fitted, FitOptions, fit
+from components.train.loader import worker_count
+from components.train.module import Recipe, TrainingModule
+from components.train.network import build, transform_spec
+from components.train.page import write_page
+from shared.component.layout import Layout
+from shared.component.version import code_version
+from shared.vision.bundle import BundleInfo, write_bundle
+from shared.vision.dataset import Dataset
+from shared.vision.transforms import prepare
+
+log = logging.getLogger(__name__)
+_PARITY_IMAGES = 8
+
+
+def run(
+    *,
+    dataset: Path,
+    model_name: str,
+    pretrained: str,
+    image_size: int,
+    epochs: int,
+    batch_size: int,
+    optimizer: str,
+    learning_rate: float,
+    weight_decay: float,
+    warmup_epochs: float,
+    augmentations: str,
+    label_smoothing: float,
+    mixup: float,
+    cutmix: float,
+    ema_decay: float,
+    gradient_clip: float,
+    class_weights: bool,
+    patience: int,
+    precision: str,
+    workers: int,
+    seed: int,
+    model: Path,
+    logs: Path,
+) -> None:
+    """Train one model; write its bundle to `model` and event files to `logs`."""
+    data = Dataset.open(dataset)
+    L.seed_everything(seed, verbose=False)
+    network = build(model_name, len(data.classes), image_size, pretrained)
+    transform = transform_spec(network, image_size)
+    recipe = Recipe(
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        warmup_epochs=warmup_epochs,
+        epochs=epochs,
+        label_smoothing=label_smoothing,
+        mixup=mixup,
+        cutmix=cutmix,
+        weighs_classes=class_weights,
+    )
+    feeds = Feeds(
+        data=data,
+        transform=transform,
+        augment=policy(augmentations, image_size),
+        batch_size=batch_size,
+        workers=worker_count(workers),
+        seed=seed,
+    )
+    options = FitOptions(
+        ema_decay=ema_decay,
+        gradient_clip=gradient_clip,
+        patience=patience,
+        precision=precision,
+        seed=seed,
+        model_name=model_name,
+        pretrained=pretrained,
+        augmentations=augmentations,
+    )
+    module = TrainingModule(network, transform, recipe, feeds.class_weights(class_weights))
+    fitted = fit(module, feeds, recipe, options, Layout.from_environ(), logs)
+    if not fitted.is_first_process:
+        return
+    _write(module, feeds, fitted, recipe, options, model)
+
+
+def _write(
+    module: TrainingModule,
+    feeds: Feeds,
+    fitted: Fitted,
+    recipe: Recipe,
+    options: FitOptions,
+    folder: Path,
+) -> None:
+    validation = feeds.data.split("val")
+    samples = [validation.read(i) for i in range(min(_PARITY_IMAGES, len(validation)))]
+    while len(samples) < 3:  # parity is compared at several batch sizes
+        samples.append(samples[0])
+    parity, embedding_size = export(
+        module.network, torch.from_numpy(prepare(samples, feeds.transform)), folder
+    )
+    write_page(folder / "training", feeds, fitted, recipe, options, parity)
+    info = BundleInfo(
+        classes=feeds.data.classes,
+        transform=feeds.transform,
+        model_name=options.model_name,
+        embedding_size=embedding_size,
+        parity=parity,
+        dataset_fingerprint=feeds.data.info.fingerprint,
+        test_fingerprint=feeds.data.info.test_fingerprint,
+        code_version=code_version("train"),
+        metrics=fitted.best,
+        training={"recipe": vars(recipe), "options": vars(options)},
+    )
+    bundle = write_bundle(folder, info)
+    log.info("bundle: %s files, parity=%.2g, %s", len(bundle.info.files), parity, folder)

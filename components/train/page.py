@@ -1,0 +1,73 @@
+"""The training report: learning curves, augmented samples, what was chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from components.train.fitting import Feeds, Fitted, FitOptions
+from components.train.module import Recipe
+from shared.vision.plots import curves, image_grid
+from shared.vision.report import Report
+
+
+def write_page(
+    folder: Path,
+    feeds: Feeds,
+    fitted: Fitted,
+    recipe: Recipe,
+    options: FitOptions,
+    parity: float,
+) -> None:
+    """Write report.json and report.html into `folder`."""
+    best = fitted.best
+    report = Report(
+        "Training",
+        f"{options.model_name} at {feeds.transform.image_size} pixels learned from "
+        f"{len(feeds.train)} images; the weights of epoch {best['epoch']:.0f} were kept.",
+    )
+    summary = report.section("The kept epoch, on the validation split")
+    summary.figures(
+        [
+            ("Accuracy", f"{best['val_accuracy']:.1%}", f"{len(feeds.val)} images"),
+            ("Macro F1", f"{best['val_f1']:.3f}", f"epoch {best['epoch']:.0f} of {recipe.epochs}"),
+            ("Loss", f"{best['val_loss']:.3f}", f"training {best['train_loss']:.3f}"),
+            ("Speed", f"{best['images_per_s']:.0f}", "images per second"),
+            ("TorchScript parity", f"{parity:.1e}", "largest difference of a logit"),
+        ]
+    )
+    _add_curves(report, fitted)
+    _add_samples(report, feeds, options)
+    chosen = report.section("What was chosen")
+    settings = vars(options) | vars(recipe) | {"batch_size": feeds.batch_size}
+    chosen.table(["parameter", "value"], [(name, str(value)) for name, value in settings.items()])
+    report.write(folder, {"history": fitted.history, "best": best, "parity": parity})
+
+
+def _add_curves(report: Report, fitted: Fitted) -> None:
+    section = report.section("Learning curves")
+    epochs = [row["epoch"] for row in fitted.history]
+    for names, label in (
+        (("train_loss", "val_loss"), "loss"),
+        (("val_accuracy", "val_f1", "val_precision", "val_recall"), "score"),
+    ):
+        lines = {name: [row[name] for row in fitted.history] for name in names}
+        caption = "The training loss includes augmentation, smoothing and class weights."
+        section.plot(
+            curves(epochs, lines, "epoch", label),
+            caption if label == "loss" else "Scores of the averaged weights on validation images.",
+            f"training-{label}",
+        )
+
+
+def _add_samples(report: Report, feeds: Feeds, options: FitOptions) -> None:
+    section = report.section("What the network sees")
+    pixels = feeds.augmented_samples().numpy()
+    labels = feeds.train.labels[np.arange(len(pixels))]
+    captions = [feeds.data.classes[label] for label in labels]
+    section.plot(
+        image_grid(list(pixels), captions),
+        f"Training images under the policy '{options.augmentations}', drawn anew every epoch.",
+        "augmented-samples",
+    )
