@@ -1,0 +1,1 @@
+"""Fetch images and annotations from wherever they are, verified and unpacked."""

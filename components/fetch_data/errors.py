@@ -1,0 +1,18 @@
+"""Errors of fetch_data.
+
+InputError               (shared.component) exit status 1
+├── ArchiveError         an archive is damaged, unsafe or too large
+└── LayoutError          no images by class where they should be
+"""
+
+from __future__ import annotations
+
+from shared.component.errors import InputError
+
+
+class ArchiveError(InputError):
+    """An archive is damaged, unsafe or too large; nothing of it was kept."""
+
+
+class LayoutError(InputError):
+    """A source holds no images by class."""
