@@ -1,0 +1,1 @@
+"""Check images, split them without leakage and pack them into shards."""
