@@ -1,0 +1,1 @@
+"""Where a pipeline definition runs: on SageMaker, or on this machine."""

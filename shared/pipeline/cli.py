@@ -1,0 +1,1 @@
+def main(b): return 0

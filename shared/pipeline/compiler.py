@@ -1,0 +1,238 @@
+"""Compile a graph into SageMaker's pipeline definition, the document CreatePipeline takes.
+
+Written as plain JSON, because importing the SageMaker SDK takes longer than
+`--definition` may (4.7 s of CPU on the 2-core reference machine, before the first
+step). `sdk.py` builds the same pipeline from the SDK's own step objects, and a test
+holds the two documents equal.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from shared.component.layout import OPT_ML, Layout
+from shared.component.spec import Port
+from shared.pipeline.dsl import (
+    TYPE_NAMES,
+    Condition,
+    Fail,
+    Parameter,
+    Pipeline,
+    RegisterModel,
+    Step,
+    Task,
+)
+from shared.pipeline.expressions import ExecutionVariable, Join, Value, render
+from shared.pipeline.images import image_uri
+from shared.pipeline.settings import Settings
+
+Json = dict[str, Any]
+VERSION = "2020-12-01"  # of the definition's schema; there is no other
+# How long SageMaker's step cache may answer; images and data URIs are immutable.
+CACHE_DAYS = "P30D"
+# Faults of the platform are worth another attempt, errors of the algorithm never.
+RETRY_POLICY: Json = {
+    "BackoffRate": 2.0,
+    "IntervalSeconds": 30,
+    "MaxAttempts": 3,
+    "ExceptionType": ["SageMaker.JOB_INTERNAL_ERROR", "SageMaker.CAPACITY_ERROR"],
+}
+_EXECUTION_ID = ExecutionVariable("PipelineExecutionId")
+_LAYOUT = Layout(Path(OPT_ML))
+
+
+def definition(pipeline: Pipeline, settings: Settings) -> str:
+    """Return the definition; the same graph and settings give the same bytes."""
+    return json.dumps(document(pipeline, settings), indent=1)
+
+
+def document(pipeline: Pipeline, settings: Settings) -> Json:
+    steps = [step_request(step, pipeline, settings) for step in pipeline.steps]
+    forks = [_condition(fork, pipeline, settings) for fork in pipeline.conditions]
+    return {
+        "Version": VERSION,
+        "Metadata": {},
+        "Parameters": [_parameter(parameter) for parameter in pipeline.parameters],
+        "PipelineExperimentConfig": {
+            "ExperimentName": {"Get": "Execution.PipelineName"},
+            "TrialName": {"Get": "Execution.PipelineExecutionId"},
+        },
+        "Steps": steps + forks,
+    }
+
+
+def step_request(step: Step, pipeline: Pipeline, settings: Settings) -> Json:
+    if isinstance(step, Fail):
+        return {"Name": step.name, "Type": "Fail", "Arguments": {"ErrorMessage": render(step.message)}}
+    if isinstance(step, RegisterModel):
+        return {"Name": step.name, "Type": "RegisterModel", "Arguments": render(step.request)}
+    is_training = step.spec.kind == "training"
+    arguments = training_request if is_training else processing_request
+    request = {
+        "Name": step.name,
+        "Type": "Training" if is_training else "Processing",
+        "Arguments": render(arguments(step, pipeline, settings)),
+        "DisplayName": step.name,
+        "Description": step.spec.description,
+        "RetryPolicies": [RETRY_POLICY],
+    }
+    if step.artifacts:  # SageMaker compares a source's URI as text, not what it holds today
+        request["CacheConfig"] = {"Enabled": True, "ExpireAfter": CACHE_DAYS}
+    if files := property_files(step, pipeline):
+        request["PropertyFiles"] = files
+    return request
+
+
+def processing_request(task: Task, pipeline: Pipeline, settings: Settings) -> Json:
+    """Return the CreateProcessingJob request of a task, expressions included."""
+    resources = task.spec.resources
+    return {
+        "ProcessingResources": {
+            "ClusterConfig": {
+                "InstanceType": task.instance_type,
+                "InstanceCount": task.instance_count,
+                "VolumeSizeInGB": resources.volume_size_gb,
+            }
+        },
+        "AppSpecification": {
+            "ImageUri": image_uri(task.spec, settings.root, settings.registry),
+            "ContainerEntrypoint": list(task.spec.container.command),
+            **({"ContainerArguments": container_arguments(task)} if task.parameters else {}),
+        },
+        "RoleArn": settings.role,
+        **({"ProcessingInputs": [_input(task, n) for n in task.artifacts]} if task.artifacts else {}),
+        "ProcessingOutputConfig": {
+            "Outputs": [
+                {
+                    "OutputName": port.name,
+                    "S3Output": {
+                        "S3Uri": output_uri(task, port, pipeline, settings),
+                        "LocalPath": str(_LAYOUT.output_dir(task.spec, port)),
+                        "S3UploadMode": "EndOfJob",
+                    },
+                }
+                for port in task.spec.outputs.values()
+            ]
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": resources.max_runtime_s},
+    }
+
+
+def training_request(task: Task, pipeline: Pipeline, settings: Settings) -> Json:
+    """Return the CreateTrainingJob request of a task, expressions included."""
+    resources = task.spec.resources
+    base = f"s3://{settings.bucket}/{pipeline.name}"
+    stopping = {"MaxRuntimeInSeconds": resources.max_runtime_s}
+    if resources.spot:  # waiting for capacity may take as long as the training itself
+        stopping["MaxWaitTimeInSeconds"] = 2 * resources.max_runtime_s
+    return {
+        "AlgorithmSpecification": {
+            "TrainingImage": image_uri(task.spec, settings.root, settings.registry),
+            "TrainingInputMode": "File",
+            "MetricDefinitions": [
+                {"Name": name, "Regex": regex} for name, regex in task.spec.metrics.items()
+            ],
+        },
+        "HyperParameters": {name: as_text(value) for name, value in task.parameters.items()},
+        "InputDataConfig": [_channel(task, name) for name in task.artifacts],
+        "ResourceConfig": {
+            "InstanceType": task.instance_type,
+            "InstanceCount": task.instance_count,
+            "VolumeSizeInGB": resources.volume_size_gb,
+        },
+        "RoleArn": settings.role,
+        "StoppingCondition": stopping,
+        "OutputDataConfig": {"S3OutputPath": f"{base}/training"},
+        # One place an execution: a checkpoint of another run must never be resumed.
+        "CheckpointConfig": {
+            "S3Uri": Join([f"{base}/checkpoints/", _EXECUTION_ID]),
+            "LocalPath": str(_LAYOUT.checkpoints),
+        },
+        "EnableManagedSpotTraining": resources.spot,
+        **_tensorboard(task, base),
+    }
+
+
+def output_uri(task: Task, port: Port, pipeline: Pipeline, settings: Settings) -> Value:
+    """Return the place of an output: its own in every execution, unless it has a fixed one."""
+    base = f"s3://{settings.bucket}/{pipeline.name}"
+    unique = Join([base, _EXECUTION_ID, task.name, port.name], on="/")
+    return task.locations.get(port.name, unique)
+
+
+def container_arguments(task: Task) -> list[Value]:
+    """Return `--flag=value`: one word, so that a value may be empty or start with a dash."""
+    flags = {name: task.spec.input(name).flag for name in task.parameters}
+    return [Join([flags[name], value], on="=") for name, value in task.parameters.items()]
+
+
+def property_files(task: Task, pipeline: Pipeline) -> list[Json]:
+    reads = {get.property_file: get for get in pipeline.json_reads() if get.step == task.name}
+    return [
+        {"PropertyFileName": name, "OutputName": get.output, "FilePath": get.file}
+        for name, get in reads.items()
+    ]
+
+
+def as_text(value: Value) -> Value:
+    """Return the value as the string a hyperparameter has to be."""
+    if isinstance(value, Parameter):
+        return value if value.port.type == "string" else Join([value])
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _parameter(parameter: Parameter) -> Json:
+    request: Json = {"Name": parameter.name, "Type": TYPE_NAMES[parameter.port.type]}
+    request["DefaultValue"] = parameter.default
+    if parameter.port.enum:
+        request["EnumValues"] = list(parameter.port.enum)
+    return request
+
+
+def _condition(fork: Condition, pipeline: Pipeline, settings: Settings) -> Json:
+    return {
+        "Name": fork.name,
+        "Type": "Condition",
+        "Arguments": {
+            "Conditions": [comparison.expr for comparison in fork.comparisons],
+            "IfSteps": [step_request(step, pipeline, settings) for step in fork.then],
+            "ElseSteps": [step_request(step, pipeline, settings) for step in fork.otherwise],
+        },
+    }
+
+
+def _input(task: Task, name: str) -> Json:
+    return {
+        "InputName": name,
+        "AppManaged": False,
+        "S3Input": {
+            "S3Uri": task.artifacts[name].uri,
+            "LocalPath": str(_LAYOUT.input_dir(task.spec, task.spec.input(name))),
+            "S3DataType": "S3Prefix",
+            "S3InputMode": "File",
+            "S3DataDistributionType": "FullyReplicated",
+        },
+    }
+
+
+def _channel(task: Task, name: str) -> Json:
+    source = {
+        "S3DataType": "S3Prefix",
+        "S3Uri": task.artifacts[name].uri,
+        "S3DataDistributionType": "FullyReplicated",
+    }
+    return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
+
+
+def _tensorboard(task: Task, base: str) -> Json:
+    logs = [port for port in task.spec.outputs.values() if port.type == "Metrics"]
+    if not logs:
+        return {}
+    return {
+        "TensorBoardOutputConfig": {
+            "S3OutputPath": f"{base}/tensorboard",
+            "LocalPath": str(_LAYOUT.output_dir(task.spec, logs[0])),
+        }
+    }

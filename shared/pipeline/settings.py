@@ -1,0 +1,85 @@
+"""What the host reads from its environment, in one table.
+
+variable                    default                          meaning
+VISIONLOOP_HOME             .visionloop                      where the local backend keeps everything
+VISIONLOOP_BUCKET           sagemaker-<region>-<account>     bucket of artifacts
+VISIONLOOP_ROLE             a placeholder offline            execution role of jobs and pipeline
+VISIONLOOP_IMAGE_REGISTRY   <account>.dkr.ecr.<region>...    registry of component images
+VISIONLOOP_INFERENCE_IMAGE  <registry>/visionloop/inference  image of the endpoint
+AWS_REGION                  AWS_DEFAULT_REGION or us-east-1  region
+
+Without an account the placeholder 000000000000 stands in, so that a definition is
+made offline; before anything is sent to AWS `for_account` puts in the real one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from shared.pipeline.errors import SettingsError
+
+NO_ACCOUNT = "000000000000"
+REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One process's settings; empty means: derive it from account and region.
+
+    root: the repository; its `components/` folder holds the components.
+    """
+
+    home: Path = Path(".visionloop")
+    region: str = "us-east-1"
+    account: str = NO_ACCOUNT
+    explicit_bucket: str = ""
+    explicit_role: str = ""
+    explicit_registry: str = ""
+    explicit_inference_image: str = ""
+    root: Path = REPOSITORY
+
+    @classmethod
+    def from_environ(
+        cls, environ: Mapping[str, str] = os.environ, root: Path = REPOSITORY
+    ) -> Settings:
+        return cls(
+            home=Path(environ.get("VISIONLOOP_HOME", ".visionloop")).absolute(),
+            region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+            explicit_bucket=environ.get("VISIONLOOP_BUCKET", ""),
+            explicit_role=environ.get("VISIONLOOP_ROLE", ""),
+            explicit_registry=environ.get("VISIONLOOP_IMAGE_REGISTRY", ""),
+            explicit_inference_image=environ.get("VISIONLOOP_INFERENCE_IMAGE", ""),
+            root=root,
+        )
+
+    @property
+    def bucket(self) -> str:
+        return self.explicit_bucket or f"sagemaker-{self.region}-{self.account}"
+
+    @property
+    def role(self) -> str:
+        return self.explicit_role or f"arn:aws:iam::{self.account}:role/visionloop"
+
+    @property
+    def registry(self) -> str:
+        return self.explicit_registry or f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
+
+    @property
+    def inference_image(self) -> str:
+        return self.explicit_inference_image or f"{self.registry}/visionloop/inference:latest"
+
+    def for_account(self, account: str) -> Settings:
+        """Return the settings for a real account.
+
+        Raises:
+            SettingsError: no execution role is named.
+        """
+        if not self.explicit_role:
+            raise SettingsError(
+                "sagemaker: no execution role; set VISIONLOOP_ROLE to the ARN of a role that "
+                "SageMaker may assume, or run with --backend local"
+            )
+        return replace(self, account=account)
