@@ -16,8 +16,9 @@ from PIL import Image, ImageOps
 
 from shared.vision.errors import ImageError
 
-# MPO is what many phones write: a JPEG with a second picture (depth, preview) behind it.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+# Pillow opens MPO, a JPEG with a second picture (depth, preview) behind it that many
+# phones write, as JPEG; asked for by name it raises KeyError.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 MAX_PIXELS = 80_000_000  # a 100 kB file can claim 10^9; a phone's largest is 50 million
 _EXIF_ORIENTATION = 0x0112
 _DAMAGE = (
