@@ -115,7 +115,7 @@ def _plant_flaws(folder: Path, request: SampleRequest) -> None:
     with Image.open(io.BytesIO(forest[0].read_bytes())) as image:
         image.convert("L").save(forest[0], quality=90)
     with Image.open(io.BytesIO(sea[1].read_bytes())) as image:
-        exif = Image.Exif()
+        exif = image.getexif()
         exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees to view
         image.rotate(90, expand=True).save(sea[1], quality=90, exif=exif)
 

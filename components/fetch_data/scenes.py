@@ -9,24 +9,24 @@ so that a small network has something to learn and does not learn all of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image
 
-Colour = tuple[int, int, int]
-Pixels = npt.NDArray[np.float32]
-_SUPERSAMPLING = 2  # drawn twice as large, then scaled down: smooth edges
-# Top and bottom of the sky: noon, haze, overcast, dawn, dusk.
-_SKIES: tuple[tuple[Colour, Colour], ...] = (
-    ((62, 120, 200), (178, 212, 240)),
-    ((132, 170, 205), (222, 228, 228)),
-    ((120, 128, 138), (198, 202, 206)),
-    ((96, 116, 168), (246, 206, 172)),
-    ((70, 62, 110), (236, 148, 92)),
+from components.fetch_data.canvas import (
+    SUPERSAMPLING,
+    Canvas,
+    Colour,
+    jagged_skyline,
+    mix,
+    photograph,
+    rolling_skyline,
+    sky,
 )
+
 _FACADES: tuple[Colour, ...] = (
     (176, 150, 128),
     (150, 92, 76),
@@ -37,48 +37,12 @@ _FACADES: tuple[Colour, ...] = (
 )
 
 
-class Canvas:
-    """A square picture under the brush; lengths are shares of its side."""
-
-    def __init__(self, pixels: Pixels, rng: np.random.Generator) -> None:
-        self.rng = rng
-        self.side = len(pixels)
-        self.image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-        self.brush = ImageDraw.Draw(self.image)
-
-    def polygon(self, points: Sequence[tuple[float, float]], colour: Colour) -> None:
-        self.brush.polygon([(x * self.side, y * self.side) for x, y in points], fill=colour)
-
-    def rectangle(self, x: float, y: float, x1: float, y1: float, colour: Colour) -> None:
-        self.polygon([(x, y), (x1, y), (x1, y1), (x, y1)], colour)
-
-    def ellipse(self, x: float, y: float, width: float, height: float, colour: Colour) -> None:
-        box = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
-        self.brush.ellipse([value * self.side for value in box], fill=colour)
-
-    def line(self, points: Sequence[tuple[float, float]], colour: Colour, width: float) -> None:
-        scaled = [(x * self.side, y * self.side) for x, y in points]
-        self.brush.line(scaled, fill=colour, width=max(1, round(width * self.side)))
-
-    def vary(self, colour: Colour, amount: float = 14) -> Colour:
-        """Return the colour a little lighter or darker, and a little off in hue."""
-        shift = self.rng.normal(0, amount) + self.rng.normal(0, amount / 3, 3)
-        red, green, blue = np.clip(np.array(colour) + shift, 0, 255).astype(int).tolist()
-        return red, green, blue
-
-    def under(self, ridge: npt.NDArray[np.float64], colour: Colour, bottom: float = 1.0) -> None:
-        """Fill from a ridge (heights from left to right) down to `bottom`."""
-        xs = np.linspace(0, 1, len(ridge))
-        outline = list(zip(xs.tolist(), ridge.tolist(), strict=True))
-        self.polygon([(0, bottom), *outline, (1, bottom)], colour)
-
-
 def draw_scene(class_name: str, size: int, rng: np.random.Generator) -> Image.Image:
     """Return one picture of `class_name`, a key of SCENES, as RGB of size x size."""
-    side = size * _SUPERSAMPLING
-    canvas = Canvas(_sky(side, rng), rng)
+    side = size * SUPERSAMPLING
+    canvas = Canvas(sky(side, rng), rng)
     SCENES[class_name](canvas)
-    return _photograph(canvas.image, size, rng)
+    return photograph(canvas.image, size, rng)
 
 
 def _buildings(canvas: Canvas) -> None:
@@ -91,7 +55,7 @@ def _buildings(canvas: Canvas) -> None:
             top = rng.uniform(0.05, 0.42) + 0.18 * (1 - depth)
             facade = canvas.vary(_FACADES[rng.integers(len(_FACADES))])
             if not depth:
-                facade = _mix(facade, (190, 196, 204), 0.5)
+                facade = mix(facade, (190, 196, 204), 0.5)
             _house(canvas, (x, top, x + width, ground), facade)
             x += width + rng.choice([0.0, rng.uniform(0.02, 0.2)])
     canvas.rectangle(0, ground, 1, 1, canvas.vary((112, 110, 106)))
@@ -105,7 +69,7 @@ def _house(canvas: Canvas, box: tuple[float, float, float, float], facade: Colou
     x, top, x1, ground = box
     rng = canvas.rng
     canvas.rectangle(x, top, x1, ground, facade)
-    canvas.rectangle(x1 - 0.18 * (x1 - x), top, x1, ground, _mix(facade, (20, 20, 30), 0.35))
+    canvas.rectangle(x1 - 0.18 * (x1 - x), top, x1, ground, mix(facade, (20, 20, 30), 0.35))
     if rng.random() < 0.3:
         roof = canvas.vary((128, 62, 48))
         canvas.polygon([(x, top), ((x + x1) / 2, top - 0.1), (x1, top)], roof)
@@ -184,13 +148,13 @@ def _forest(canvas: Canvas) -> None:
     leaf = ((46, 88, 38), (74, 104, 40), (34, 66, 44), (150, 104, 40))[
         rng.choice(4, p=[0.4, 0.25, 0.25, 0.1])
     ]
-    canvas.rectangle(0, rng.uniform(0, 0.3), 1, 1, _mix(leaf, (10, 16, 10), 0.45))
+    canvas.rectangle(0, rng.uniform(0, 0.3), 1, 1, mix(leaf, (10, 16, 10), 0.45))
     is_conifer = rng.random() < 0.45
     ground = rng.uniform(0.72, 0.95)
     canvas.rectangle(0, ground, 1, 1, canvas.vary((78, 72, 40)))
     for nearness in np.sort(rng.uniform(0.2, 1, 26)):
         x, foot = rng.uniform(-0.05, 1.05), ground + 0.18 * (nearness - 0.5)
-        colour = canvas.vary(_mix((150, 170, 160), leaf, 0.35 + 0.65 * nearness), 16)
+        colour = canvas.vary(mix((150, 170, 160), leaf, 0.35 + 0.65 * nearness), 16)
         if is_conifer:
             _conifer(canvas, x, foot, 0.35 + 0.6 * nearness, colour)
         else:
@@ -232,31 +196,19 @@ def _mountain(canvas: Canvas) -> None:
     for layer in range(layers):
         nearness = (layer + 1) / layers
         base = 0.3 + 0.2 * layer + rng.uniform(-0.04, 0.04)
-        peaks = _peaks(canvas, base, amplitude=0.34 - 0.08 * layer)
-        colour = canvas.vary(_mix((176, 192, 212), rock, 0.35 + 0.6 * nearness))
+        peaks = jagged_skyline(canvas, base, amplitude=0.34 - 0.08 * layer)
+        colour = canvas.vary(mix((176, 192, 212), rock, 0.35 + 0.6 * nearness))
         canvas.under(peaks, colour)
         _shade_slopes(canvas, peaks, colour)
         if rng.random() < 0.6 and layer < 2:
             _snow_caps(canvas, peaks, base + 0.03)
     meadow = ((70, 96, 48), (104, 104, 60), (58, 74, 52))[rng.integers(3)]
-    canvas.under(_ridge(canvas, rng.uniform(0.8, 0.95), 0.04), canvas.vary(meadow))
-
-
-def _peaks(canvas: Canvas, base: float, amplitude: float) -> npt.NDArray[np.float64]:
-    """Return a jagged skyline: the highest of a few tents, roughened."""
-    rng, xs = canvas.rng, np.linspace(0, 1, 97)
-    tents = [
-        rng.uniform(0.5, 1) - rng.uniform(1.6, 3.2) * np.abs(xs - centre)
-        for centre in rng.uniform(-0.05, 1.05, int(rng.integers(3, 6)))
-    ]
-    skyline = np.maximum.reduce([*tents, np.full_like(xs, 0.0)])
-    rough = skyline + rng.normal(0, 0.03, len(xs))
-    return np.asarray(base + 0.1 - amplitude * rough, np.float64)
+    canvas.under(rolling_skyline(canvas, rng.uniform(0.8, 0.95), 0.04), canvas.vary(meadow))
 
 
 def _shade_slopes(canvas: Canvas, peaks: npt.NDArray[np.float64], colour: Colour) -> None:
     """Darken the slopes that face away from the light."""
-    shade = _mix(colour, (24, 26, 40), 0.4)
+    shade = mix(colour, (24, 26, 40), 0.4)
     xs = np.linspace(0, 1, len(peaks))
     for i in range(0, len(peaks) - 6, 3):
         if peaks[i + 3] > peaks[i]:  # falls to the right
@@ -285,7 +237,7 @@ def _snow_caps(canvas: Canvas, peaks: npt.NDArray[np.float64], line: float) -> N
 def _glacier(canvas: Canvas) -> None:
     rng = canvas.rng
     if rng.random() < 0.6:
-        peaks = _peaks(canvas, rng.uniform(0.26, 0.36), 0.26)
+        peaks = jagged_skyline(canvas, rng.uniform(0.26, 0.36), 0.26)
         rock = canvas.vary((112, 116, 128))
         canvas.under(peaks, rock)
         _snow_caps(canvas, peaks, 0.5)
@@ -293,7 +245,7 @@ def _glacier(canvas: Canvas) -> None:
     is_lagoon = rng.random() < 0.55
     shore = rng.uniform(0.62, 0.78) if is_lagoon else 1.0
     ice = canvas.vary((206, 226, 240), 8)
-    edge = _ridge(canvas, top, 0.05)
+    edge = rolling_skyline(canvas, top, 0.05)
     canvas.under(edge, ice, bottom=shore)
     for _ in range(int(rng.integers(26, 48))):  # crevasses: blue, steep, broken
         x, y = rng.uniform(0, 1), rng.uniform(top + 0.04, shore)
@@ -325,11 +277,11 @@ def _sea(canvas: Canvas) -> None:
     water = ((28, 84, 128), (40, 122, 138), (66, 96, 112), (38, 60, 92))[rng.integers(4)]
     if rng.random() < 0.25:  # a coast far away
         canvas.under(
-            _ridge(canvas, horizon - 0.04, 0.03), canvas.vary((84, 96, 96)), horizon + 0.01
+            rolling_skyline(canvas, horizon - 0.04, 0.03), canvas.vary((84, 96, 96)), horizon + 0.01
         )
     for band in np.linspace(0, 1, 24):
         y = horizon + band * (1 - horizon)
-        colour = _mix(_mix(water, (190, 206, 214), 0.35), water, band)
+        colour = mix(mix(water, (190, 206, 214), 0.35), water, band)
         canvas.rectangle(0, y, 1, 1, canvas.vary(colour, 4))
     sun_x = rng.uniform(0.1, 0.9) if rng.random() < 0.4 else None
     for _ in range(130):  # waves, longer and thicker towards the viewer
@@ -337,7 +289,7 @@ def _sea(canvas: Canvas) -> None:
         y, width = horizon + nearness * (1 - horizon), 0.02 + 0.2 * nearness * rng.random()
         x = rng.uniform(0, 1) if sun_x is None else sun_x + rng.normal(0, 0.1 + 0.3 * nearness)
         tint = (226, 226, 206) if sun_x is not None else (196, 218, 226)
-        wave = _mix(water, tint, rng.uniform(0.15, 0.6))
+        wave = mix(water, tint, rng.uniform(0.15, 0.6))
         canvas.line(
             [(x, y), (x + width / 2, y - 0.008 * nearness), (x + width, y)],
             wave,
@@ -350,7 +302,7 @@ def _sea(canvas: Canvas) -> None:
 
 
 def _beach(canvas: Canvas) -> None:
-    line = _ridge(canvas, canvas.rng.uniform(0.8, 0.9), 0.03)
+    line = rolling_skyline(canvas, canvas.rng.uniform(0.8, 0.9), 0.03)
     canvas.under(line - 0.025, (232, 236, 236))  # foam
     canvas.under(line, canvas.vary((206, 184, 140)))
 
@@ -379,59 +331,3 @@ SCENES: dict[str, Callable[[Canvas], None]] = {
     "sea": _sea,
     "street": _street,
 }
-
-
-def _sky(side: int, rng: np.random.Generator) -> Pixels:
-    """Return a sky with or without clouds: float32 [side, side, 3]."""
-    top, bottom = (np.array(colour, np.float32) for colour in _SKIES[rng.integers(len(_SKIES))])
-    ramp = np.linspace(0, 1.4, side, dtype=np.float32).clip(0, 1)[:, None, None]
-    sky = (1 - ramp) * top + ramp * bottom
-    clouds = _noise(side, 6, rng) + 0.5 * _noise(side, 14, rng)
-    cover = np.clip((clouds - rng.uniform(0.2, 1.6)) * 0.7, 0, 0.8)[..., None]
-    return np.asarray(sky * (1 - cover) + 244 * cover + rng.normal(0, 8, 3), np.float32)
-
-
-def _photograph(image: Image.Image, size: int, rng: np.random.Generator) -> Image.Image:
-    """Return what a camera makes of a scene: texture, haze, light, tilt, blur, noise."""
-    side = image.width
-    image = image.rotate(rng.normal(0, 2.5), Image.Resampling.BILINEAR)
-    margin = int(side * rng.uniform(0.04, 0.12))
-    box = (margin, margin, side - margin, side - margin)
-    image = image.resize((size, size), Image.Resampling.BOX, box=box)
-    if rng.random() < 0.5:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if rng.random() < 0.2:
-        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.0)))
-    pixels = np.asarray(image, np.float32)
-    texture = 6 * _noise(size, 24, rng) + 5 * _noise(size, 48, rng)
-    pixels = pixels + texture[..., None]
-    haze = max(0.0, rng.normal(0.05, 0.16))
-    pixels = pixels * (1 - haze) + 200 * haze
-    light = rng.normal(1, 0.16) * (1 + rng.normal(0, 0.05, 3))  # brightness, then colour cast
-    pixels = (pixels - 128) * rng.uniform(0.75, 1.15) + 128
-    pixels = pixels * light + rng.normal(0, rng.uniform(2, 9), pixels.shape)
-    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-
-
-def _noise(side: int, cells: int, rng: np.random.Generator) -> Pixels:
-    """Return smooth noise of unit variance at its knots: float32 [side, side]."""
-    knots = Image.fromarray(rng.standard_normal((cells, cells), np.float32))
-    return np.asarray(knots.resize((side, side), Image.Resampling.BICUBIC))
-
-
-def _ridge(canvas: Canvas, base: float, amplitude: float) -> npt.NDArray[np.float64]:
-    """Return a rolling outline around `base`, smaller y is higher."""
-    rng, xs = canvas.rng, np.linspace(0, 1, 49)
-    waves = [
-        np.sin(2 * np.pi * (frequency * xs + rng.random())) / frequency
-        for frequency in rng.uniform(0.6, 7, 5)
-    ]
-    return np.asarray(base + amplitude * np.sum(waves, axis=0) / 1.5, np.float64)
-
-
-def _mix(first: Colour, second: Colour, share: float) -> Colour:
-    """Return `share` of the second colour in the first."""
-    red, green, blue = (
-        round(a * (1 - share) + b * share) for a, b in zip(first, second, strict=True)
-    )
-    return red, green, blue

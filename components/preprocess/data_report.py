@@ -41,7 +41,7 @@ def _lead(curation: Curation) -> str:
     kept = sum(map(len, curation.splits.values()))
     found = curation.findings
     out = len(found.quarantined) + len(found.duplicates) + len(found.leaks)
-    out += sum(map(len, found.conflicts))
+    out += len({image.source for group in found.conflicts for image in group})
     return (
         f"{kept:,} images of {len(curation.classes)} classes are ready: "
         f"{len(curation.splits['train']):,} to train on, {len(curation.splits['val']):,} to "
@@ -157,7 +157,7 @@ def _conversions(report: Report, curation: Curation) -> None:
 
 def _annotations(report: Report, curation: Curation) -> None:
     merge = curation.merge
-    if not merge.counts:
+    if not merge.counts.total():
         return
     section = report.section("Annotations")
     section.text(f"{len(merge.annotators):,} training images carry a label that people gave.")

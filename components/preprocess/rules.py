@@ -7,9 +7,9 @@ image leaves the training images. The test set itself never changes once frozen.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from components.preprocess.near_duplicates import near_to, same_picture_pairs
 from components.preprocess.scan import ScannedImage
@@ -44,7 +44,7 @@ def usable(
         DatasetError: more than `max_bad_fraction` of them do not.
     """
     findings.quarantined += [image for image in images if image.problem]
-    good = [image for image in images if not image.problem]
+    good = _with_odd_sizes([image for image in images if not image.problem])
     findings.converted += [image for image in good if image.conversions]
     bad = len(findings.quarantined)
     if bad > max_bad_fraction * len(images):
@@ -57,6 +57,20 @@ def usable(
     return good
 
 
+def _with_odd_sizes(images: list[ScannedImage]) -> list[ScannedImage]:
+    """Note the images that differ in size where most images have one and the same."""
+    sizes = Counter((image.width, image.height) for image in images)
+    (usual, count), *_ = sizes.most_common(1) or [((0, 0), 0)]
+    if 2 * count <= len(images):
+        return images  # sizes vary by nature: none is odd
+    return [
+        image
+        if (image.width, image.height) == usual
+        else replace(image, conversions=(*image.conversions, "odd size"))
+        for image in images
+    ]
+
+
 def distinct(
     images: Sequence[ScannedImage], near_duplicate_bits: int, findings: Findings
 ) -> list[ScannedImage]:
@@ -66,9 +80,8 @@ def distinct(
         by_hash[image.sha256].append(image)
     kept = []
     for equals in by_hash.values():
-        by_class = {image.class_name: image for image in equals}
-        if len(by_class) > 1:
-            findings.conflicts.append(tuple(by_class.values()))
+        if len({image.class_name for image in equals}) > 1:
+            findings.conflicts.append(tuple(equals))
             continue
         kept.append(equals[0])
         findings.duplicates += [(equals[0], other) for other in equals[1:]]
