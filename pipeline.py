@@ -13,65 +13,96 @@ fetch_data -> preprocess -> train -> evaluate ----> [gates passed?] -> register
 from __future__ import annotations
 
 from shared.pipeline import cli
-from shared.pipeline.dsl import Artifact, Fail, Parameter, Pipeline, load_components
-from shared.pipeline.expressions import (
-    Comparison,
-    ExecutionVariable,
-    Join,
-    JsonGet,
-    at_least,
-    at_most,
-)
+from shared.pipeline.dsl import Artifact, Fail, Pipeline, Step, Task, load_components
+from shared.pipeline.expressions import ExecutionVariable, Join, JsonGet, Value, at_least, at_most
 from shared.pipeline.model_package import register_model
 from shared.pipeline.settings import Settings
 
+# Pipeline parameters and the component port each stands for: type, default, limits and
+# description are written once, in component.yaml.
+PARAMETERS = {
+    "TrainDataset": "fetch_data.train",
+    "TestDataset": "fetch_data.test",
+    "Annotations": "fetch_data.annotations",
+    "ImageSize": "train.image_size",
+    "Model": "train.model_name",
+    "PretrainedWeights": "train.pretrained",
+    "Epochs": "train.epochs",
+    "BatchSize": "train.batch_size",
+    "Optimizer": "train.optimizer",
+    "LearningRate": "train.learning_rate",
+    "Augmentations": "train.augmentations",
+    "MinAccuracy": "evaluate.min_accuracy",
+    "MinMacroF1": "evaluate.min_macro_f1",
+    "MinClassRecall": "evaluate.min_class_recall",
+    "MaxRegression": "evaluate.max_regression",
+    "Champion": "evaluate.champion",
+}
+
 
 def build(settings: Settings, name: str = "visionloop") -> Pipeline:
-    """Return the graph; defaults stand in the components' component.yaml."""
+    """Return the graph."""
     pipeline = Pipeline(name, load_components(settings.root / "components"))
-    new = pipeline.parameter
+    declare_parameters(pipeline, settings)
 
-    train_dataset = new("TrainDataset", like="fetch_data.train")
-    test_dataset = new("TestDataset", like="fetch_data.test")
-    annotations = new("Annotations", like="fetch_data.annotations")
-    frozen_test = new(
-        "FrozenTest",
-        like="preprocess.frozen_test",
-        default=f"s3://{settings.bucket}/{name}/frozen-test",
+    raw = pipeline.task(
+        "fetch_data",
+        train=pipeline["TrainDataset"],
+        test=pipeline["TestDataset"],
+        annotations=pipeline["Annotations"],
     )
-    image_size = new("ImageSize", like="train.image_size")
-    seed = new("Seed", like="train.seed", description="Seed of splits, weights and samples.")
+    data = pipeline.task(
+        "preprocess",
+        raw=raw["raw"],
+        annotations=raw["labels"],
+        frozen_test=pipeline["FrozenTest"],
+        image_size=pipeline["ImageSize"],
+        seed=pipeline["Seed"],
+        locations={"frozen": pipeline["FrozenTest"]},
+    )
+    model = train(pipeline, data["dataset"])
+    evaluation = evaluate(pipeline, data["dataset"], model)
+    seed = pipeline["Seed"]
+    explanation = pipeline.task("explain", dataset=data["dataset"], model=model, seed=seed)
+    detector = pipeline.task("fit_detector", dataset=data["dataset"], model=model, seed=seed)
 
-    model = new("Model", like="train.model_name")
-    weights = new("PretrainedWeights", like="train.pretrained")
-    epochs = new("Epochs", like="train.epochs")
-    batch_size = new("BatchSize", like="train.batch_size")
-    optimizer = new("Optimizer", like="train.optimizer")
-    learning_rate = new("LearningRate", like="train.learning_rate")
-    augmentations = new("Augmentations", like="train.augmentations")
+    pipeline.condition(
+        "GatesPassed",
+        [
+            at_least(metric(evaluation, "accuracy"), pipeline["MinAccuracy"]),
+            at_least(metric(evaluation, "macro_f1"), pipeline["MinMacroF1"]),
+            at_least(metric(evaluation, "min_class_recall"), pipeline["MinClassRecall"]),
+            at_most(metric(evaluation, "regression"), pipeline["MaxRegression"]),
+        ],
+        then=register(pipeline, settings, data, model, evaluation, explanation, detector),
+        otherwise=[gates_failed(pipeline, evaluation)],
+    )
+    return pipeline
+
+
+def declare_parameters(pipeline: Pipeline, settings: Settings) -> None:
+    for name, port in PARAMETERS.items():
+        pipeline.parameter(name, like=port)
+    frozen_test = f"s3://{settings.bucket}/{pipeline.name}/frozen-test"
+    pipeline.parameter("FrozenTest", like="preprocess.frozen_test", default=frozen_test)
+    pipeline.parameter(
+        "Seed", like="train.seed", description="Seed of splits, weights, order and samples."
+    )
     resources = pipeline.components["train"].resources
-    instance_type = new(
+    pipeline.parameter(
         "TrainInstanceType",
         type="string",
         default=resources.instance_type,
         description="Machine of the training job; only SageMaker heeds it.",
     )
-    instance_count = new(
+    pipeline.parameter(
         "TrainInstanceCount",
         type="integer",
         default=resources.instance_count,
         minimum=1,
         description="Machines of the training job; the local backend runs one.",
     )
-
-    gates = {
-        "min_accuracy": new("MinAccuracy", like="evaluate.min_accuracy"),
-        "min_macro_f1": new("MinMacroF1", like="evaluate.min_macro_f1"),
-        "min_class_recall": new("MinClassRecall", like="evaluate.min_class_recall"),
-        "max_regression": new("MaxRegression", like="evaluate.max_regression"),
-    }
-    champion = new("Champion", like="evaluate.champion")
-    approval = new(
+    pipeline.parameter(
         "ApprovalStatus",
         type="string",
         default="PendingManualApproval",
@@ -79,100 +110,90 @@ def build(settings: Settings, name: str = "visionloop") -> Pipeline:
         description="Status a new model package starts with.",
     )
 
-    raw = pipeline.task(
-        "fetch_data", train=train_dataset, test=test_dataset, annotations=annotations
-    )
-    data = pipeline.task(
-        "preprocess",
-        raw=raw["raw"],
-        annotations=raw["labels"],
-        frozen_test=frozen_test,
-        image_size=image_size,
-        seed=seed,
-        locations={"frozen": frozen_test},
-    )
-    trained = pipeline.task(
-        "train",
-        dataset=data["dataset"],
-        model_name=model,
-        pretrained=weights,
-        image_size=image_size,
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        augmentations=augmentations,
-        seed=seed,
-        instance_type=instance_type,
-        instance_count=instance_count,
-    )
-    # What the last four tasks have in common.
-    inputs = {"dataset": data["dataset"], "model": trained["model"], "seed": seed}
-    evaluation = pipeline.task("evaluate", **inputs, **gates, champion=champion)
-    explanation = pipeline.task("explain", **inputs)
-    detector = pipeline.task("fit_detector", **inputs)
 
-    registered = pipeline.branch_task(
+def train(pipeline: Pipeline, dataset: Artifact) -> Artifact:
+    task = pipeline.task(
+        "train",
+        dataset=dataset,
+        model_name=pipeline["Model"],
+        pretrained=pipeline["PretrainedWeights"],
+        image_size=pipeline["ImageSize"],
+        epochs=pipeline["Epochs"],
+        batch_size=pipeline["BatchSize"],
+        optimizer=pipeline["Optimizer"],
+        learning_rate=pipeline["LearningRate"],
+        augmentations=pipeline["Augmentations"],
+        seed=pipeline["Seed"],
+        instance_type=pipeline["TrainInstanceType"],
+        instance_count=pipeline["TrainInstanceCount"],
+    )
+    return task["model"]
+
+
+def evaluate(pipeline: Pipeline, dataset: Artifact, model: Artifact) -> Task:
+    return pipeline.task(
+        "evaluate",
+        dataset=dataset,
+        model=model,
+        champion=pipeline["Champion"],
+        min_accuracy=pipeline["MinAccuracy"],
+        min_macro_f1=pipeline["MinMacroF1"],
+        min_class_recall=pipeline["MinClassRecall"],
+        max_regression=pipeline["MaxRegression"],
+        seed=pipeline["Seed"],
+    )
+
+
+def metric(evaluation: Task, name: str) -> JsonGet:
+    return evaluation["metrics"].json("evaluation.json", f"metrics.{name}")
+
+
+def register(
+    pipeline: Pipeline,
+    settings: Settings,
+    data: Task,
+    model: Artifact,
+    evaluation: Task,
+    explanation: Task,
+    detector: Task,
+) -> list[Step]:
+    """Return the branch of a model that passed: pack what the registry is told, tell it."""
+    registered = pipeline.task(
         "register",
-        **inputs,
+        dataset=data["dataset"],
+        model=model,
         detector=detector["detector"],
         metrics=evaluation["metrics"],
         data_report=data["report"],
         evaluation_report=evaluation["report"],
         explanation_report=explanation["report"],
         drift_report=detector["report"],
+        seed=pipeline["Seed"],
     )
+    metadata: dict[str, Value] = {
+        "report": Join([registered["report"], "index.html"], on="/"),
+        "dataset": data["dataset"],
+        "execution": ExecutionVariable("PipelineExecutionId"),
+    }
     package = register_model(
-        name,
+        pipeline.name,
         package=registered["package"],
         report=registered["report"],
-        approval_status=approval,
+        approval_status=pipeline["ApprovalStatus"],
         settings=settings,
-        metadata={
-            "report": Join([registered["report"], "index.html"], on="/"),
-            "dataset": data["dataset"],
-            "execution": ExecutionVariable("PipelineExecutionId"),
-        },
+        metadata=metadata,
     )
-    pipeline.condition(
-        "GatesPassed",
-        comparisons(evaluation["metrics"], gates),
-        then=[registered, package],
-        otherwise=[Fail("GatesFailed", failure(evaluation["report"], gates))],
-    )
-    return pipeline
+    return [registered, package]
 
 
-def comparisons(metrics: Artifact, gates: dict[str, Parameter]) -> list[Comparison]:
-    """Return what has to hold before a model is registered."""
-
-    def metric(name: str) -> JsonGet:
-        return metrics.json("evaluation.json", f"metrics.{name}")
-
-    return [
-        at_least(metric("accuracy"), gates["min_accuracy"]),
-        at_least(metric("macro_f1"), gates["min_macro_f1"]),
-        at_least(metric("min_class_recall"), gates["min_class_recall"]),
-        at_most(metric("regression"), gates["max_regression"]),
-    ]
-
-
-def failure(report: Artifact, gates: dict[str, Parameter]) -> Join:
-    """Return what the execution says when a gate stopped it."""
-    return Join(
-        [
-            "A gate failed: accuracy >= ",
-            gates["min_accuracy"],
-            ", macro F1 >= ",
-            gates["min_macro_f1"],
-            ", recall of every class >= ",
-            gates["min_class_recall"],
-            ", accuracy lost against the champion <= ",
-            gates["max_regression"],
-            "; the measured values are in ",
-            report,
-        ]
-    )
+def gates_failed(pipeline: Pipeline, evaluation: Task) -> Fail:
+    """Return the branch of a model that did not: say what was asked and where the figures are."""
+    words: list[Value] = ["A gate failed: accuracy >= ", pipeline["MinAccuracy"]]
+    words += [", macro F1 >= ", pipeline["MinMacroF1"]]
+    words += [", recall of every class >= ", pipeline["MinClassRecall"]]
+    words += [", accuracy lost against the champion <= ", pipeline["MaxRegression"]]
+    words += ["; the measured values are in ", evaluation["report"]]
+    return Fail("GatesFailed", Join(words))
 
 
 if __name__ == "__main__":

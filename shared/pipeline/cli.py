@@ -1,1 +1,232 @@
-def main(b): return 0
+"""The command line of `pipeline.py`. Results on stdout, progress and errors on stderr.
+
+Exit status: 0 done, 1 failed, 2 wrong use. What is slow to import (boto3, rich) is
+imported where it is needed, so that --help is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from shared.component import logs
+from shared.component.errors import UsageError, VisionloopError
+from shared.component.spec import ParameterValue
+from shared.pipeline import summary
+from shared.pipeline.backends.base import Backend
+from shared.pipeline.backends.local import LocalBackend
+from shared.pipeline.compiler import definition
+from shared.pipeline.display import describe, follow
+from shared.pipeline.dsl import Parameter, Pipeline, nearest
+from shared.pipeline.execution import Execution
+from shared.pipeline.registry import latest_approved
+from shared.pipeline.settings import REPOSITORY, Settings
+
+Build = Callable[[Settings, str], Pipeline]
+CHAMPION = "Champion"  # the parameter that names the approved model to compare with
+
+
+def main(
+    build: Build,
+    argv: Sequence[str] | None = None,
+    environ: Mapping[str, str] = os.environ,
+    root: Path = REPOSITORY,
+    out: TextIO | None = None,
+) -> int:
+    """Do what the command line asks and return the exit status.
+
+    build: makes the graph; called with the settings and the pipeline's name.
+    """
+    settings = Settings.from_environ(environ, root)
+    out = out or sys.stdout
+    try:
+        pipeline = build(settings, "visionloop")
+        arguments = parser(pipeline).parse_args(argv)
+        logs.configure()
+        pipeline = build(settings, arguments.name)
+        return _run(arguments, build, pipeline, settings, environ, out)
+    except VisionloopError as err:
+        sys.stderr.write(f"error: {err}\n")
+        return err.exit_status
+    except OSError as err:
+        where = f": {err.filename}" if err.filename else ""
+        sys.stderr.write(f"error: pipeline: {err.strerror or err}{where}\n")
+        return 1
+
+
+def parser(pipeline: Pipeline) -> argparse.ArgumentParser:
+    """Return the command line, with the pipeline's parameters in its help."""
+    result = argparse.ArgumentParser(
+        prog="python pipeline.py",
+        description="Build, start and look after the pipeline.",
+        epilog="parameters, each as -p Name=value:\n" + "\n".join(_help(pipeline.parameters)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = result.add_argument
+    add("--backend", choices=["sagemaker", "local"], default="sagemaker", help="default: sagemaker")
+    add("--name", default=pipeline.name, help=f"pipeline and model group; default: {pipeline.name}")
+    run = result.add_argument_group("run")
+    run.add_argument("--definition", action="store_true", help="print the definition; needs no AWS")
+    run.add_argument("--upsert", action="store_true", help="create or update the pipeline")
+    run.add_argument("--start", action="store_true", help="start an execution")
+    run.add_argument("--wait", action="store_true", help="follow it to its end; local always does")
+    run.add_argument("--no-cache", action="store_true", help="local: run every step anew")
+    run.add_argument("-p", dest="parameters", action="append", default=[], metavar="Name=value")
+    look = result.add_argument_group("look and decide")
+    look.add_argument("--list", action="store_true", help="executions and model packages")
+    look.add_argument("--describe", metavar="EXECUTION", help="one execution and its steps")
+    look.add_argument("--approve", metavar="PACKAGE", help="approve a model package (its ARN)")
+    look.add_argument("--reject", metavar="PACKAGE", help="reject a model package (its ARN)")
+    look.add_argument("--comment", default="", help="why; kept with the decision")
+    return result
+
+
+def parse_parameters(
+    pipeline: Pipeline, words: Sequence[str], folder: Path
+) -> dict[str, ParameterValue]:
+    """Return the values given as `Name=value`, checked; relative paths made absolute.
+
+    Raises:
+        UsageError: unknown name, wrong type, or outside the limits.
+    """
+    known = {parameter.name: parameter for parameter in pipeline.parameters}
+    values: dict[str, ParameterValue] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise UsageError(f"pipeline: '{word}' is no parameter; write -p Name=value")
+        if name not in known:
+            raise UsageError(f"pipeline: no parameter '{name}'{nearest(name, known)}")
+        is_path = known[name].port.format == "uri" and "://" not in text and text
+        if is_path and (folder / Path(text).expanduser()).exists():
+            text = str((folder / Path(text).expanduser()).resolve())
+        values[name] = known[name].parse(text)
+    return values
+
+
+def _run(
+    arguments: argparse.Namespace,
+    build: Build,
+    pipeline: Pipeline,
+    settings: Settings,
+    environ: Mapping[str, str],
+    out: TextIO,
+) -> int:
+    given = parse_parameters(pipeline, arguments.parameters, Path.cwd())
+    if arguments.definition:
+        out.write(definition(pipeline, settings) + "\n")
+        return 0
+    actions = ("upsert", "start", "list", "describe", "approve", "reject")
+    if not any(getattr(arguments, action) for action in actions):
+        raise UsageError("pipeline: nothing to do; pass --upsert --start, or see --help")
+    if arguments.backend == "local":
+        local = LocalBackend(settings, use_cache=not arguments.no_cache, environ=dict(environ))
+        return _act(arguments, local, pipeline, settings, given, out)
+    from shared.pipeline.backends.account import aws_errors, connect  # imports boto3
+
+    with aws_errors():
+        _refuse_local_paths(pipeline, given)
+        backend, settings = connect(settings)
+        pipeline = build(settings, arguments.name)
+        return _act(arguments, backend, pipeline, settings, given, out)
+
+
+def _act(
+    arguments: argparse.Namespace,
+    backend: Backend,
+    pipeline: Pipeline,
+    settings: Settings,
+    given: dict[str, ParameterValue],
+    out: TextIO,
+) -> int:
+    if arguments.upsert:
+        state = backend.upsert(pipeline.name, definition(pipeline, settings))
+        out.write(f"pipeline {pipeline.name}: {state}\n")
+    status = _start(arguments, backend, pipeline, given, out) if arguments.start else 0
+    if arguments.list:
+        out.writelines(line + "\n" for line in _listing(backend, pipeline.name))
+    if arguments.describe:
+        _describe(backend.describe(pipeline.name, arguments.describe), out)
+    decisions = ((arguments.approve, "Approved"), (arguments.reject, "Rejected"))
+    for package, decision in decisions:
+        if package:
+            backend.registry.set_status(package, decision, arguments.comment)
+            out.write(f"{package}: {decision}\n")
+    return status
+
+
+def _start(
+    arguments: argparse.Namespace,
+    backend: Backend,
+    pipeline: Pipeline,
+    given: dict[str, ParameterValue],
+    out: TextIO,
+) -> int:
+    if CHAMPION not in given and CHAMPION in {p.name for p in pipeline.parameters}:
+        champion = latest_approved(backend.registry, pipeline.name)
+        given = given | ({CHAMPION: champion.model_data_url} if champion else {})
+    with follow(pipeline.components) as watch:
+        execution = backend.start(pipeline.name, given, watch)
+        if arguments.wait:
+            execution = backend.wait(execution, watch)
+    if isinstance(backend, LocalBackend):
+        out.writelines(
+            line + "\n" for line in summary.lines(execution, backend.store, backend.registry)
+        )
+    else:
+        out.write(f"execution {execution.arn}: {execution.status}\n")
+        if execution.reason:
+            out.write(f"  {execution.reason}\n")
+    return 1 if execution.status in ("Failed", "Stopped") else 0
+
+
+def _listing(backend: Backend, name: str) -> list[str]:
+    executions = backend.list(name)
+    packages = backend.registry.list(name)
+    return [
+        f"executions of {name}" if executions else f"no execution of {name} yet",
+        *(f"  {e.id}  {e.status:<10} {e.start[:19]}  {e.reason}".rstrip() for e in executions),
+        f"model packages of {name}" if packages else f"no model package of {name} yet",
+        *(f"  {p.arn}  {p.status}  {p.created[:19]}  {p.comment}".rstrip() for p in packages),
+    ]
+
+
+def _describe(execution: Execution, out: TextIO) -> None:
+    out.write(f"{execution.arn}\n{execution.status} {execution.reason}".rstrip() + "\n")
+    for name, value in execution.parameters.items():
+        out.write(f"  {name} = {value}\n")
+    for step in execution.steps.values():
+        log = f"  log: {step.log}" if step.log else ""
+        out.write(f"  {step.name:<14} {describe(step)}{log}\n")
+
+
+def _refuse_local_paths(pipeline: Pipeline, given: Mapping[str, ParameterValue]) -> None:
+    ports = {parameter.name: parameter.port for parameter in pipeline.parameters}
+    for name, value in given.items():
+        text = str(value)
+        if ports[name].format == "uri" and text.startswith(("/", "./", "../", "~", "file://")):
+            raise UsageError(
+                f"sagemaker: {name} is the local path {text}, which SageMaker cannot read; "
+                "copy it with `aws s3 cp --recursive` and give the s3:// location, "
+                "or run with --backend local"
+            )
+
+
+def _help(parameters: Sequence[Parameter]) -> list[str]:
+    lines = []
+    for parameter in parameters:
+        port = parameter.port
+        notes = [f"default: {parameter.default}" if parameter.default != "" else "default: empty"]
+        if port.enum:
+            notes.append("one of " + ", ".join(map(str, port.enum)))
+        if port.minimum is not None:
+            notes.append(f"from {port.minimum}")
+        if port.maximum is not None:
+            notes.append(f"to {port.maximum}")
+        lines.append(f"  {parameter.name:<20}{port.description} ({'; '.join(notes)})")
+    return lines

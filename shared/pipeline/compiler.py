@@ -49,7 +49,7 @@ def definition(pipeline: Pipeline, settings: Settings) -> str:
 
 
 def document(pipeline: Pipeline, settings: Settings) -> Json:
-    steps = [step_request(step, pipeline, settings) for step in pipeline.steps]
+    steps = [step_request(step, pipeline, settings) for step in pipeline.trunk]
     forks = [_condition(fork, pipeline, settings) for fork in pipeline.conditions]
     return {
         "Version": VERSION,
@@ -65,7 +65,11 @@ def document(pipeline: Pipeline, settings: Settings) -> Json:
 
 def step_request(step: Step, pipeline: Pipeline, settings: Settings) -> Json:
     if isinstance(step, Fail):
-        return {"Name": step.name, "Type": "Fail", "Arguments": {"ErrorMessage": render(step.message)}}
+        return {
+            "Name": step.name,
+            "Type": "Fail",
+            "Arguments": {"ErrorMessage": render(step.message)},
+        }
     if isinstance(step, RegisterModel):
         return {"Name": step.name, "Type": "RegisterModel", "Arguments": render(step.request)}
     is_training = step.spec.kind == "training"
@@ -102,7 +106,11 @@ def processing_request(task: Task, pipeline: Pipeline, settings: Settings) -> Js
             **({"ContainerArguments": container_arguments(task)} if task.parameters else {}),
         },
         "RoleArn": settings.role,
-        **({"ProcessingInputs": [_input(task, n) for n in task.artifacts]} if task.artifacts else {}),
+        **(
+            {"ProcessingInputs": [_input(task, n) for n in task.artifacts]}
+            if task.artifacts
+            else {}
+        ),
         "ProcessingOutputConfig": {
             "Outputs": [
                 {

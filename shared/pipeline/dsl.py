@@ -128,7 +128,7 @@ class Pipeline:
     name: str
     components: Mapping[str, ComponentSpec]
     parameters: list[Parameter] = field(default_factory=list)
-    steps: list[Task] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
     conditions: list[Condition] = field(default_factory=list)
 
     def parameter(
@@ -148,13 +148,18 @@ class Pipeline:
         self.parameters.append(parameter)
         return parameter
 
-    def task(self, component: str, **given: Any) -> Task:
-        """Add a task; it runs unless it stands in a branch of a condition."""
-        task = self.branch_task(component, **given)
-        self.steps.append(task)
-        return task
+    def __getitem__(self, name: str) -> Parameter:
+        """Return a declared parameter.
 
-    def branch_task(
+        Raises:
+            SpecError: there is none of that name; the message names the nearest.
+        """
+        known = {parameter.name: parameter for parameter in self.parameters}
+        if name not in known:
+            raise SpecError(f"pipeline: no parameter '{name}'{nearest(name, known)}")
+        return known[name]
+
+    def task(
         self,
         component: str,
         *,
@@ -163,7 +168,7 @@ class Pipeline:
         instance_count: Value | None = None,
         **inputs: Value,
     ) -> Task:
-        """Return a task for a branch of a condition.
+        """Add a task; it runs in every execution, unless a condition takes it as a branch.
 
         Raises:
             SpecError: no such component or port, a wrong type, or an input is missing.
@@ -176,7 +181,7 @@ class Pipeline:
                 raise SpecError(f"{component}: input '{port.name}' ({port.type}) is not connected")
         for name in locations or {}:
             spec.output(name)
-        return Task(
+        task = Task(
             name=component.title().replace("_", ""),
             spec=spec,
             artifacts={n: v for n, v in inputs.items() if isinstance(v, Artifact)},
@@ -185,6 +190,8 @@ class Pipeline:
             instance_type=instance_type or spec.resources.instance_type,
             instance_count=instance_count or spec.resources.instance_count,
         )
+        self.tasks.append(task)
+        return task
 
     def condition(
         self,
@@ -196,14 +203,17 @@ class Pipeline:
     ) -> None:
         self.conditions.append(Condition(name, comparisons, then, otherwise))
 
-    def all_steps(self) -> list[Step]:
-        """Return the steps in the order of the definition, branches included."""
-        forks = [step for fork in self.conditions for step in (*fork.then, *fork.otherwise)]
-        return [*self.steps, *forks]
+    @property
+    def trunk(self) -> list[Task]:
+        """The tasks that stand in no branch, in the order they were added."""
+        forked = [step for fork in self.conditions for step in (*fork.then, *fork.otherwise)]
+        return [task for task in self.tasks if not any(task is step for step in forked)]
 
     def json_reads(self) -> list[JsonGet]:
         """Return what the conditions read out of steps' files."""
-        values = (v for fork in self.conditions for c in fork.comparisons for v in (c.left, c.right))
+        values = (
+            v for fork in self.conditions for c in fork.comparisons for v in (c.left, c.right)
+        )
         return [value for value in values if isinstance(value, JsonGet)]
 
     def _component(self, name: str) -> ComponentSpec:

@@ -1,7 +1,7 @@
 """What the host reads from its environment, in one table.
 
 variable                    default                          meaning
-VISIONLOOP_HOME             .visionloop                      where the local backend keeps everything
+VISIONLOOP_HOME             .visionloop                      all that the local backend keeps
 VISIONLOOP_BUCKET           sagemaker-<region>-<account>     bucket of artifacts
 VISIONLOOP_ROLE             a placeholder offline            execution role of jobs and pipeline
 VISIONLOOP_IMAGE_REGISTRY   <account>.dkr.ecr.<region>...    registry of component images

@@ -37,7 +37,7 @@ class Entry:
 class ContentHashes:
     """Content hashes of files and folders; an unchanged file is read once only.
 
-    The memo is keyed by path, size, inode and modification time, as git's index is.
+    The memo looks at inode, size and modification time, as git's index does.
     """
 
     path: Path
@@ -53,10 +53,11 @@ class ContentHashes:
         """Return the identity of a file's or folder's content."""
         if path.is_file():
             return self._file(path)
-        if not path.exists():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        if not files:
             return ABSENT
         digest = hashlib.sha256()
-        for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        for file in files:
             digest.update(f"{file.relative_to(path)}\0{self._file(file)}\n".encode())
         return digest.hexdigest()
 
@@ -68,11 +69,11 @@ class ContentHashes:
         # An output changes its name when it is published, its inode stays.
         stat = path.stat()
         stamp = f"{stat.st_dev}.{stat.st_ino}"
-        seen = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        seen = [stat.st_size, stat.st_mtime_ns]
         with self._lock:
             known = self._memo.get(stamp)
-        if known and known[:2] == seen[:2]:
-            return str(known[3])
+        if known and known[:2] == seen:
+            return str(known[2])
         content = sha256_of(path)
         with self._lock:
             self._memo[stamp] = [*seen, content]
@@ -92,12 +93,18 @@ class StepCache:
 
         arguments: the resolved Create...Job request.
         """
-        parameters = _parameters(spec, arguments)
-        contents = {n: self._outside(spec, n, text) for n, text in parameters.items()}
+        writes = set(output_uris(arguments).values())
+        contents = {
+            name: self.content(text) if text in writes else self._outside(spec, name, text)
+            for name, text in parameters(spec, arguments).items()
+        }
         if None in contents.values():
             return None
         inputs = {
-            name: [self.hashes.of(self.store.path(source["S3Uri"])), source.get("S3DataDistributionType")]
+            name: [
+                self.hashes.of(self.store.path(source["S3Uri"])),
+                source.get("S3DataDistributionType"),
+            ]
             for name, source in input_sources(arguments).items()
         }
         identity = [spec.name, code, contents, inputs, instance_count(arguments)]
@@ -126,19 +133,11 @@ class StepCache:
         parts = urlsplit(text)
         if parts.scheme == "file" or text.startswith("/"):
             return self.hashes.of(Path(unquote(parts.path) if parts.scheme else text))
-        if parts.scheme == "s3" and self._is_ours(text):
+        if parts.scheme == "s3" and self.store.path(text).exists():
             return self.content(text)
         if "://" not in text or parts.scheme == "sample":
             return text
         return None
-
-    def _is_ours(self, uri: str) -> bool:
-        """Tell whether the local store holds the place, or its bucket at least.
-
-        A place in a bucket of ours that is still empty is a fact to build a key on.
-        """
-        path = self.store.path(uri)
-        return path.exists() or (self.store.root / urlsplit(uri).netloc).is_dir()
 
 
 def input_sources(arguments: Json) -> dict[str, Json]:
@@ -149,13 +148,19 @@ def input_sources(arguments: Json) -> dict[str, Json]:
     return sources
 
 
+def output_uris(arguments: Json) -> dict[str, str]:
+    """Return the S3 URI of each output of a resolved processing request, by name."""
+    outputs = arguments.get("ProcessingOutputConfig", {}).get("Outputs", [])
+    return {output["OutputName"]: output["S3Output"]["S3Uri"] for output in outputs}
+
+
 def instance_count(arguments: Json) -> int:
     if "ProcessingResources" in arguments:
         return int(arguments["ProcessingResources"]["ClusterConfig"].get("InstanceCount", 1))
     return 1  # one machine stands in for all instances of a training job
 
 
-def _parameters(spec: ComponentSpec, arguments: Json) -> dict[str, str]:
+def parameters(spec: ComponentSpec, arguments: Json) -> dict[str, str]:
     """Return the component's parameters as they are sent, by port name."""
     if "HyperParameters" in arguments:
         return dict(arguments["HyperParameters"])

@@ -1,0 +1,73 @@
+"""What a person reads when a local run has ended: metrics, gates, model package, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from shared.pipeline.backends.store import Store
+from shared.pipeline.execution import Execution
+from shared.pipeline.registry import ModelRegistry
+
+# The first that ran holds the one report: register's tells all, evaluate's why not.
+_REPORTS = (("Register", "index.html"), ("Evaluate", "report.html"))
+
+
+def lines(execution: Execution, store: Store, registry: ModelRegistry) -> Iterator[str]:
+    """Yield the summary, line by line."""
+    yield f"{execution.pipeline} {execution.id}: {execution.status}"
+    for step in execution.steps.values():
+        if step.status == "Failed":
+            yield f"{step.name} failed: {step.reason}"
+            if step.log:
+                yield f"  log: {step.log}"
+    if execution.status == "Stopped":
+        yield "stopped; start again, and what had finished is taken from the cache"
+    if evaluation := _evaluation(execution, store):
+        yield from _metrics(evaluation)
+        yield from _gates(evaluation)
+    for step in execution.steps.values():
+        if step.type == "RegisterModel" and step.status == "Succeeded":
+            package = registry.describe(step.job)
+            yield f"model package  {package.arn} ({package.status})"
+            if package.status != "Approved":
+                yield f"approve it     python pipeline.py --backend local --approve {package.arn}"
+    if report := report_path(execution, store):
+        yield f"report         {report}"
+
+
+def report_path(execution: Execution, store: Store) -> Path | None:
+    """Return the one HTML report of an execution."""
+    for step, file in _REPORTS:
+        record = execution.steps.get(step)
+        if record and record.status == "Succeeded" and "report" in record.outputs:
+            return store.path(record.outputs["report"]) / file
+    return None
+
+
+def _evaluation(execution: Execution, store: Store) -> dict[str, Any] | None:
+    record = execution.steps.get("Evaluate")
+    if not record or "metrics" not in record.outputs:
+        return None
+    path = store.path(record.outputs["metrics"]) / "evaluation.json"
+    document: dict[str, Any] | None = json.loads(path.read_text()) if path.is_file() else None
+    return document
+
+
+def _metrics(evaluation: dict[str, Any]) -> Iterator[str]:
+    yield "test metrics"
+    for name, value in evaluation["metrics"].items():
+        if isinstance(value, (int, float)):
+            yield f"  {name:<18}{value:>8.4f}"
+
+
+def _gates(evaluation: dict[str, Any]) -> Iterator[str]:
+    results = evaluation.get("gates", {}).get("results", [])
+    if results:
+        yield "gates"
+    for gate in results:
+        verdict = "passed" if gate["passed"] else "FAILED"
+        sign = gate["comparison"]
+        yield f"  {gate['name']:<18}{gate['value']:>8.4f} {sign} {gate['threshold']:<8.4f}{verdict}"
