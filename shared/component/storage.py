@@ -89,12 +89,18 @@ def _local(uri: str) -> Path | None:
         root = os.environ.get(S3_ROOT_VARIABLE)
         path = Path(root, parts.netloc, parts.path.lstrip("/")) if root else None
         return path if path and path.exists() else None
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+    if _is_web(uri):
         return None
     raise StorageError(
         f"storage: cannot read {redacted(uri)}: scheme '{parts.scheme}' is not taken; "
         "use s3://, https://, file:// or a path"
     )
+
+
+def _is_web(uri: str) -> bool:
+    """Tell whether a download may go there: https, and http on this machine."""
+    parts = urlsplit(uri)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
 
 
 def _s3() -> Any:
@@ -165,16 +171,34 @@ def _download_http(uri: str, folder: Path, max_bytes: int | None) -> Path:
                 _stream(uri, sink, folder, max_bytes)
             return target
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as err:
-            is_final = isinstance(err, urllib.error.HTTPError) and err.code < 500
-            if wait_s is None or is_final:
+            is_refusal = False
+            if isinstance(err, urllib.error.HTTPError):
+                err.close()
+                is_refusal = err.code < 500  # an answer stands; other trouble may pass
+            if wait_s is None or is_refusal:
                 raise
             time.sleep(wait_s)
     raise AssertionError("the last attempt returns or raises")
 
 
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follow a redirect only to where a download may start."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if not _is_web(newurl):
+            fp.close()
+            raise StorageError(
+                f"storage: {redacted(req.full_url)} redirects to {redacted(newurl)}; "
+                "give the https address of the file itself"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _stream(uri: str, sink: IO[bytes], folder: Path, max_bytes: int | None) -> None:
-    with urllib.request.urlopen(uri, timeout=_TIMEOUT_S) as response:  # noqa: S310 - see _local
-        _local(response.url)  # a redirect must not leave https
+    opener = urllib.request.build_opener(_SafeRedirects)
+    with opener.open(uri, timeout=_TIMEOUT_S) as response:
         size = int(response.headers.get("Content-Length") or 0)
         _check_room(uri, size, folder, max_bytes)
         done = 0
