@@ -85,9 +85,7 @@ def declare_parameters(pipeline: Pipeline, settings: Settings) -> None:
         pipeline.parameter(name, like=port)
     frozen_test = f"s3://{settings.bucket}/{pipeline.name}/frozen-test"
     pipeline.parameter("FrozenTest", like="preprocess.frozen_test", default=frozen_test)
-    pipeline.parameter(
-        "Seed", like="train.seed", description="Seed of splits, weights, order and samples."
-    )
+    pipeline.parameter("Seed", like="train.seed", description="Seed of splits, weights, samples.")
     resources = pipeline.components["train"].resources
     pipeline.parameter(
         "TrainInstanceType",

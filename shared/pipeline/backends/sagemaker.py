@@ -121,9 +121,8 @@ class SageMakerBackend:
 
 def _step(body: Json) -> StepRecord:
     metadata: Json = body.get("Metadata", {})
-    kind: str
-    job: Json
-    kind, job = next(iter(metadata.items()), ("", {}))  # one entry, named for the type
+    kind = next(iter(metadata), "")  # one entry, named for the step's type
+    job: Json = metadata.get(kind, {})
     hit: Json = body.get("CacheHitResult", {})
     return StepRecord(
         name=body["StepName"],
