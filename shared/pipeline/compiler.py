@@ -214,13 +214,13 @@ def _condition(fork: Condition, pipeline: Pipeline, settings: Settings) -> Json:
 def _input(task: Task, name: str) -> Json:
     return {
         "InputName": name,
-        "AppManaged": False,
         "S3Input": {
             "S3Uri": task.artifacts[name].uri,
             "LocalPath": str(_LAYOUT.input_dir(task.spec, task.spec.input(name))),
             "S3DataType": "S3Prefix",
             "S3InputMode": "File",
             "S3DataDistributionType": "FullyReplicated",
+            "S3CompressionType": "None",
         },
     }
 
@@ -231,7 +231,7 @@ def _channel(task: Task, name: str) -> Json:
         "S3Uri": task.artifacts[name].uri,
         "S3DataDistributionType": "FullyReplicated",
     }
-    return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
+    return {"ChannelName": name, "DataSource": {"S3DataSource": source}, "InputMode": "File"}
 
 
 def _tensorboard(task: Task, base: str) -> Json:

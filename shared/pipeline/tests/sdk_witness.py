@@ -1,0 +1,258 @@
+"""The same pipeline, built from the SageMaker SDK's own step objects.
+
+The witness in two tests: `compiler.py` must write the document that the SDK writes, and
+the local interpreter must do what AWS's local executor does. The only file that imports
+sagemaker: the import takes seconds, so product code does without it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from shared.component.layout import OPT_ML, Layout
+from shared.pipeline import compiler
+from shared.pipeline.dsl import Artifact, Condition, Fail, Parameter, Pipeline, RegisterModel, Task
+from shared.pipeline.expressions import ExecutionVariable, Expression, Join, JsonGet
+from shared.pipeline.images import image_uri
+from shared.pipeline.settings import Settings
+
+# Before the import: no role check, no telemetry, no look for credentials in a network.
+os.environ.update(
+    SAGEMAKER_VALIDATE_ROLE="false",
+    MLFLOW_DISABLE_TELEMETRY="true",
+    AWS_EC2_METADATA_DISABLED="true",
+    AWS_DEFAULT_REGION="us-east-1",
+    AWS_ACCESS_KEY_ID="testing",
+    AWS_SECRET_ACCESS_KEY="testing",  # noqa: S106
+)
+import boto3  # noqa: E402
+from sagemaker.core import shapes  # noqa: E402
+from sagemaker.core.processing import Processor  # noqa: E402
+from sagemaker.core.workflow import functions, parameters  # noqa: E402
+from sagemaker.core.workflow.conditions import (  # noqa: E402
+    ConditionGreaterThanOrEqualTo,
+    ConditionLessThanOrEqualTo,
+)
+from sagemaker.core.workflow.execution_variables import ExecutionVariables  # noqa: E402
+from sagemaker.core.workflow.pipeline_context import PipelineSession  # noqa: E402
+from sagemaker.core.workflow.properties import PropertyFile  # noqa: E402
+from sagemaker.mlops.local import LocalPipelineSession  # noqa: E402
+from sagemaker.mlops.workflow.condition_step import ConditionStep  # noqa: E402
+from sagemaker.mlops.workflow.fail_step import FailStep  # noqa: E402
+from sagemaker.mlops.workflow.model_step import ModelStep  # noqa: E402
+from sagemaker.mlops.workflow.pipeline import Pipeline as SdkPipeline  # noqa: E402
+from sagemaker.mlops.workflow.retry import (  # noqa: E402
+    SageMakerJobExceptionTypeEnum,
+    SageMakerJobStepRetryPolicy,
+)
+from sagemaker.mlops.workflow.steps import CacheConfig, ProcessingStep, TrainingStep  # noqa: E402
+from sagemaker.train import ModelTrainer  # noqa: E402
+from sagemaker.train.configs import Compute, InputData  # noqa: E402
+
+logging.getLogger("sagemaker").setLevel(logging.ERROR)
+TELEMETRY_OFF = {
+    "SchemaVersion": "1.0",
+    "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}},
+}
+_CONDITIONS = {
+    "GreaterThanOrEqualTo": ConditionGreaterThanOrEqualTo,
+    "LessThanOrEqualTo": ConditionLessThanOrEqualTo,
+}
+_PARAMETERS = {
+    "string": parameters.ParameterString,
+    "integer": parameters.ParameterInteger,
+    "number": parameters.ParameterFloat,
+}
+_LAYOUT = Layout(Path(OPT_ML))
+
+
+def offline_session(**options: Any) -> PipelineSession:
+    boto = boto3.Session(region_name="us-east-1")
+    return PipelineSession(boto_session=boto, default_bucket="bucket", **options)
+
+
+class OracleSession(LocalPipelineSession, PipelineSession):  # type: ignore[misc]
+    """AWS's local executor; v3 has it in two halves."""
+
+
+class Witness:
+    """Builds the SDK's pipeline from our graph."""
+
+    def __init__(self, pipeline: Pipeline, settings: Settings) -> None:
+        self.pipeline, self.settings = pipeline, settings
+        self.session = offline_session(sagemaker_config=TELEMETRY_OFF)
+        self.steps: dict[str, Any] = {}
+        self.files: dict[str, Any] = {}
+        self.parameters = {p.name: _parameter(p) for p in pipeline.parameters}
+
+    def build(self) -> SdkPipeline:
+        steps = [self.step(task) for task in self.pipeline.trunk]
+        forks = [self.fork(fork) for fork in self.pipeline.conditions]
+        return SdkPipeline(
+            name=self.pipeline.name,
+            parameters=list(self.parameters.values()),
+            steps=steps + forks,
+            sagemaker_session=self.session,
+        )
+
+    def native(self, value: Any) -> Any:
+        """Return a value in the SDK's objects."""
+        if isinstance(value, Parameter):
+            return self.parameters[value.name]
+        if isinstance(value, Artifact):
+            properties = self.steps[value.task.name].properties
+            if value.task.spec.kind == "training":
+                return properties.ModelArtifacts.S3ModelArtifacts
+            return properties.ProcessingOutputConfig.Outputs[value.port.name].S3Output.S3Uri
+        if isinstance(value, Join):
+            return functions.Join(on=value.on, values=[self.native(v) for v in value.values])
+        if isinstance(value, ExecutionVariable):
+            return {"PipelineExecutionId": ExecutionVariables.PIPELINE_EXECUTION_ID}[value.name]
+        if isinstance(value, JsonGet):
+            file = self.files[value.property_file]
+            return functions.JsonGet(value.step, property_file=file, json_path=value.path)
+        assert not isinstance(value, Expression), value
+        if isinstance(value, dict):
+            return {key: self.native(item) for key, item in value.items()}
+        return [self.native(item) for item in value] if isinstance(value, list) else value
+
+    def fork(self, fork: Condition) -> ConditionStep:
+        return ConditionStep(
+            name=fork.name,
+            conditions=[
+                _CONDITIONS[c.type](left=self.native(c.left), right=self.native(c.right))
+                for c in fork.comparisons
+            ],
+            if_steps=[self.step(step) for step in fork.then],
+            else_steps=[self.step(step) for step in fork.otherwise],
+        )
+
+    def step(self, step: Task | RegisterModel | Fail) -> Any:
+        if isinstance(step, Fail):
+            return FailStep(name=step.name, error_message=self.native(step.message))
+        if isinstance(step, RegisterModel):
+            self.session.init_model_step_arguments(self)
+            request = self.native(dict(step.request))
+            name = "create_model_package_from_containers"
+            arguments = self.session._intercept_create_request(request, None, name)
+            return ModelStep(name=step.name, step_args=arguments)
+        make = self.training if step.spec.kind == "training" else self.processing
+        self.steps[step.name] = make(step)
+        return self.steps[step.name]
+
+    @property
+    def sagemaker_session(self) -> PipelineSession:
+        return self.session  # ModelStep asks the model it registers
+
+    def processing(self, task: Task) -> ProcessingStep:
+        resources = task.spec.resources
+        processor = Processor(
+            role=self.settings.role,
+            image_uri=image_uri(task.spec, self.settings.root, self.settings.registry),
+            instance_count=self.native(task.instance_count),
+            instance_type=self.native(task.instance_type),
+            entrypoint=list(task.spec.container.command),
+            volume_size_in_gb=resources.volume_size_gb,
+            max_runtime_in_seconds=resources.max_runtime_s,
+            sagemaker_session=self.session,
+        )
+        arguments = processor.run(
+            inputs=[self.processing_input(task, name) for name in task.artifacts],
+            outputs=[self.processing_output(task, port) for port in task.spec.outputs.values()],
+            arguments=self.native(compiler.container_arguments(task)),
+        )
+        files = [
+            PropertyFile(f["PropertyFileName"], f["OutputName"], f["FilePath"])
+            for f in compiler.property_files(task, self.pipeline)
+        ]
+        self.files |= {file.name: file for file in files}
+        return ProcessingStep(task.name, arguments, property_files=files, **_about(task))
+
+    def processing_input(self, task: Task, name: str) -> shapes.ProcessingInput:
+        source = shapes.ProcessingS3Input(
+            s3_uri=self.native(task.artifacts[name]),
+            local_path=str(_LAYOUT.input_dir(task.spec, task.spec.input(name))),
+            s3_data_type="S3Prefix",
+            s3_input_mode="File",
+            s3_data_distribution_type="FullyReplicated",
+        )
+        return shapes.ProcessingInput(input_name=name, s3_input=source)
+
+    def processing_output(self, task: Task, port: Any) -> shapes.ProcessingOutput:
+        uri = compiler.output_uri(task, port, self.pipeline, self.settings)
+        target = shapes.ProcessingS3Output(
+            s3_uri=self.native(uri),
+            local_path=str(_LAYOUT.output_dir(task.spec, port)),
+            s3_upload_mode="EndOfJob",
+        )
+        return shapes.ProcessingOutput(output_name=port.name, s3_output=target)
+
+    def training(self, task: Task) -> TrainingStep:
+        resources = task.spec.resources
+        base = f"s3://{self.settings.bucket}/{self.pipeline.name}"
+        checkpoints = functions.Join(
+            values=[f"{base}/checkpoints/", ExecutionVariables.PIPELINE_EXECUTION_ID]
+        )
+        trainer = ModelTrainer(
+            sagemaker_session=self.session,
+            role=self.settings.role,
+            training_image=image_uri(task.spec, self.settings.root, self.settings.registry),
+            compute=Compute(
+                instance_type=self.native(task.instance_type),
+                instance_count=self.native(task.instance_count),
+                volume_size_in_gb=resources.volume_size_gb,
+                enable_managed_spot_training=resources.spot,
+            ),
+            stopping_condition=shapes.StoppingCondition(
+                max_runtime_in_seconds=resources.max_runtime_s,
+                max_wait_time_in_seconds=2 * resources.max_runtime_s,
+            ),
+            output_data_config=shapes.OutputDataConfig(s3_output_path=f"{base}/training"),
+            checkpoint_config=shapes.CheckpointConfig(
+                s3_uri=checkpoints, local_path=f"{OPT_ML}/checkpoints"
+            ),
+            hyperparameters={
+                name: self.native(compiler.as_text(v)) for name, v in task.parameters.items()
+            },
+        )
+        trainer.with_metric_definitions(
+            [shapes.MetricDefinition(name=n, regex=r) for n, r in task.spec.metrics.items()]
+        ).with_tensorboard_output_config(
+            shapes.TensorBoardOutputConfig(
+                s3_output_path=f"{base}/tensorboard", local_path=f"{OPT_ML}/output/tensorboard"
+            )
+        )
+        channels = [
+            InputData(channel_name=name, data_source=self.native(artifact))
+            for name, artifact in task.artifacts.items()
+        ]
+        return TrainingStep(task.name, trainer.train(input_data_config=channels), **_about(task))
+
+
+def _about(task: Task) -> dict[str, Any]:
+    policy = compiler.RETRY_POLICY
+    retry = SageMakerJobStepRetryPolicy(
+        exception_types=[
+            SageMakerJobExceptionTypeEnum.INTERNAL_ERROR,
+            SageMakerJobExceptionTypeEnum.CAPACITY_ERROR,
+        ],
+        backoff_rate=policy["BackoffRate"],
+        interval_seconds=policy["IntervalSeconds"],
+        max_attempts=policy["MaxAttempts"],
+    )
+    cache = CacheConfig(enable_caching=True, expire_after=compiler.CACHE_DAYS)
+    return {
+        "display_name": task.name,
+        "description": task.spec.description,
+        "retry_policies": [retry],
+        "cache_config": cache if task.artifacts else None,
+    }
+
+
+def _parameter(parameter: Parameter) -> Any:
+    enum = {"enum_values": list(parameter.port.enum)} if parameter.port.enum else {}
+    kind = _PARAMETERS[parameter.port.type]
+    return kind(name=parameter.name, default_value=parameter.default, **enum)

@@ -1,0 +1,139 @@
+"""The definition: pinned, valid for the service's own shapes, every parameter used."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+import pipeline
+from shared.pipeline.backends.interpreter import nodes_of
+from shared.pipeline.backends.resolve import Scope, parameter_values
+from shared.pipeline.compiler import definition
+from shared.pipeline.settings import REPOSITORY, Settings
+
+GOLDEN = REPOSITORY / "tests" / "golden" / "definition.json"
+OPERATIONS = {
+    "Processing": ("CreateProcessingJob", {"ProcessingJobName": "job"}),
+    "Training": ("CreateTrainingJob", {"TrainingJobName": "job"}),
+    "RegisterModel": ("CreateModelPackage", {}),
+}
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    settings = Settings()
+    return definition(pipeline.build(settings), settings)
+
+
+def normalised(text: str) -> str:
+    """Code changes often, the structure rarely: image tags are left out."""
+    return re.sub(r"(/visionloop/\w+):[0-9a-f]{16}", r"\1:TAG", text)
+
+
+def test_is_the_golden_definition(text: str) -> None:
+    remedy = f"look at the change, then: python pipeline.py --definition > {GOLDEN}, tags as TAG"
+    assert json.loads(normalised(text)) == json.loads(GOLDEN.read_text()), remedy
+
+
+def test_the_same_graph_gives_the_same_bytes(text: str) -> None:
+    settings = Settings()
+    assert definition(pipeline.build(settings), settings) == text
+
+
+def test_the_command_line_prints_it_without_an_account() -> None:
+    command = [sys.executable, "pipeline.py", "--definition"]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env={"PATH": ""}, capture_output=True, text=True, check=True
+    )
+    document = json.loads(done.stdout)
+    assert [step["Name"] for step in document["Steps"]] == [
+        *["FetchData", "Preprocess", "Train", "Evaluate", "Explain", "FitDetector"],
+        "GatesPassed",
+    ]
+
+
+def test_every_parameter_reaches_a_step_argument(text: str) -> None:
+    document = json.loads(text)
+    used = {get.removeprefix("Parameters.") for get in _gets(document["Steps"])}
+    assert {parameter["Name"] for parameter in document["Parameters"]} <= used
+
+
+def test_every_resolved_request_has_the_shape_of_the_service(text: str) -> None:
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    document = json.loads(text)
+    checked = []
+    for node in nodes_of(document):
+        if node.type not in OPERATIONS:
+            continue
+        operation, name = OPERATIONS[node.type]
+        request = resolved(document, node.body["Arguments"]) | name
+        shape = model.operation_model(operation).input_shape
+        report = ParamValidator().validate(request, shape)
+        assert not report.has_errors(), f"{node.name}: {report.generate_report()}"
+        checked.append(node.name)
+    assert len(checked) == 8
+
+
+def test_hyperparameters_are_strings(text: str) -> None:
+    document = json.loads(text)
+    train = next(step for step in document["Steps"] if step["Name"] == "Train")
+    request = resolved(document, train["Arguments"])
+    assert request["HyperParameters"]["epochs"] == "25"
+    assert all(isinstance(value, str) for value in request["HyperParameters"].values())
+
+
+def test_a_source_is_never_answered_from_the_services_cache(text: str) -> None:
+    cached = {step["Name"]: "CacheConfig" in step for step in json.loads(text)["Steps"]}
+    assert not cached["FetchData"]
+    assert cached["Preprocess"]
+    assert cached["Train"]
+
+
+@pytest.mark.filterwarnings("ignore")  # the SDK's own
+def test_is_what_the_sagemaker_sdk_writes(text: str) -> None:
+    from shared.pipeline.tests.sdk_witness import Witness
+
+    settings = Settings()
+    sdk = json.loads(Witness(pipeline.build(settings), settings).build().definition())
+    assert sdk.pop("MlflowConfig") is None  # a null that the service need not see
+    assert json.loads(text) == sdk
+
+
+def resolved(document: dict[str, Any], arguments: dict[str, Any]) -> Any:
+    """Resolve arguments as at run time, with stand-ins for what jobs would answer."""
+    values = parameter_values(document["Parameters"], {})
+    scope = Scope(values, {"PipelineExecutionId": "execution"}, lambda uri: {})
+    for node in nodes_of(document):
+        outputs = node.body["Arguments"].get("ProcessingOutputConfig", {}).get("Outputs", [])
+        scope.properties[node.name] = {
+            "ModelArtifacts": {"S3ModelArtifacts": "s3://bucket/model.tar.gz"},
+            "ProcessingOutputConfig": {
+                "Outputs": [o | {"S3Output": {"S3Uri": "s3://bucket/key"}} for o in outputs]
+            },
+        }
+    return scope.resolve(arguments)
+
+
+def _gets(node: Any) -> Iterator[str]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _gets(item)
+    elif isinstance(node, dict):
+        if isinstance(node.get("Get"), str):
+            yield node["Get"]
+        for value in node.values():
+            yield from _gets(value)
+
+
+def test_golden_file_names_no_account() -> None:
+    accounts = set(re.findall(r"\b\d{12}\b", Path(GOLDEN).read_text()))
+    assert accounts == {"000000000000"}
