@@ -7,9 +7,7 @@ bytes an image, never its pixels.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +16,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
+from components.preprocess.parallel import map_on_cores
 from shared.component.progress import track
 from shared.vision.errors import ImageError
 from shared.vision.images import ImageFacts, decode_rgb, inspect
@@ -85,9 +84,8 @@ class ScannedImage:
 def scan(candidates: Sequence[Candidate], min_side: int) -> list[ScannedImage]:
     """Look at all candidates, on every core, and return them in order."""
     look = partial(look_at, min_side=min_side)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        scanned = pool.map(look, candidates, chunksize=32)
-        return list(track(scanned, len(candidates), "images", "check"))
+    scanned = map_on_cores(look, candidates, chunk=32)
+    return list(track(scanned, len(candidates), "images", "check"))
 
 
 def look_at(candidate: Candidate, min_side: int) -> ScannedImage:

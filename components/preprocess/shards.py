@@ -7,15 +7,14 @@ are dealt out by number and the union does not depend on how many machines there
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
+from components.preprocess.parallel import map_on_cores
 from components.preprocess.scan import ImageRef
 from shared.component.layout import Instance
 from shared.component.progress import track
@@ -66,9 +65,10 @@ def plan_shards(
 def write_shards(plans: Iterable[ShardPlan], folder: Path, instance: Instance) -> int:
     """Write this machine's share of the shards, on every core; return their number."""
     own = [p for number, p in enumerate(plans) if number % instance.count == instance.index]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        written = pool.map(partial(_write, folder), own)
-        return sum(1 for _ in track(written, len(own), "shards", "pack"))
+    # Only scaling down is worth a core more; copying waits for the disk.
+    chunk = 1 if any(image.shrink_to for plan in own for image in plan.images) else len(own) or 1
+    written = map_on_cores(partial(_write, folder), own, chunk)
+    return sum(1 for _ in track(written, len(own), "shards", "pack"))
 
 
 def clear_shards(folder: Path) -> None:
