@@ -28,30 +28,36 @@ os.environ.update(
     AWS_ACCESS_KEY_ID="testing",
     AWS_SECRET_ACCESS_KEY="testing",  # noqa: S106
 )
-import boto3  # noqa: E402
-from sagemaker.core import shapes  # noqa: E402
-from sagemaker.core.processing import Processor  # noqa: E402
-from sagemaker.core.workflow import functions, parameters  # noqa: E402
-from sagemaker.core.workflow.conditions import (  # noqa: E402
+import boto3
+from sagemaker.core import shapes
+from sagemaker.core.config.config_manager import SageMakerConfig
+from sagemaker.core.processing import Processor
+from sagemaker.core.workflow import functions, parameters
+from sagemaker.core.workflow.conditions import (
     ConditionGreaterThanOrEqualTo,
     ConditionLessThanOrEqualTo,
 )
-from sagemaker.core.workflow.execution_variables import ExecutionVariables  # noqa: E402
-from sagemaker.core.workflow.pipeline_context import PipelineSession  # noqa: E402
-from sagemaker.core.workflow.properties import PropertyFile  # noqa: E402
-from sagemaker.mlops.local import LocalPipelineSession  # noqa: E402
-from sagemaker.mlops.workflow.condition_step import ConditionStep  # noqa: E402
-from sagemaker.mlops.workflow.fail_step import FailStep  # noqa: E402
-from sagemaker.mlops.workflow.model_step import ModelStep  # noqa: E402
-from sagemaker.mlops.workflow.pipeline import Pipeline as SdkPipeline  # noqa: E402
-from sagemaker.mlops.workflow.retry import (  # noqa: E402
+from sagemaker.core.workflow.execution_variables import ExecutionVariables
+from sagemaker.core.workflow.pipeline_context import PipelineSession
+from sagemaker.core.workflow.properties import PropertyFile
+from sagemaker.mlops.workflow import steps
+from sagemaker.mlops.workflow.condition_step import ConditionStep
+from sagemaker.mlops.workflow.fail_step import FailStep
+from sagemaker.mlops.workflow.model_step import ModelStep
+from sagemaker.mlops.workflow.pipeline import Pipeline as SdkPipeline
+from sagemaker.mlops.workflow.retry import (
     SageMakerJobExceptionTypeEnum,
     SageMakerJobStepRetryPolicy,
 )
-from sagemaker.mlops.workflow.steps import CacheConfig, ProcessingStep, TrainingStep  # noqa: E402
-from sagemaker.train import ModelTrainer  # noqa: E402
-from sagemaker.train.configs import Compute, InputData  # noqa: E402
+from sagemaker.mlops.workflow.steps import CacheConfig, ProcessingStep, TrainingStep
+from sagemaker.train import ModelTrainer
+from sagemaker.train.configs import Compute, InputData
 
+# The SDK validates its configuration at every look-up, 20 s in all; a session does it once.
+SageMakerConfig.validate_sagemaker_config = staticmethod(lambda config: None)  # noqa: ARG005
+# Each processing step makes boto3 clients to learn the name of a method; one will do.
+_client = steps.LocalSagemakerClient()
+steps.LocalSagemakerClient = lambda: _client
 logging.getLogger("sagemaker").setLevel(logging.ERROR)
 TELEMETRY_OFF = {
     "SchemaVersion": "1.0",
@@ -74,10 +80,6 @@ def offline_session(**options: Any) -> PipelineSession:
     return PipelineSession(boto_session=boto, default_bucket="bucket", **options)
 
 
-class OracleSession(LocalPipelineSession, PipelineSession):  # type: ignore[misc]
-    """AWS's local executor; v3 has it in two halves."""
-
-
 class Witness:
     """Builds the SDK's pipeline from our graph."""
 
@@ -89,16 +91,16 @@ class Witness:
         self.parameters = {p.name: _parameter(p) for p in pipeline.parameters}
 
     def build(self) -> SdkPipeline:
-        steps = [self.step(task) for task in self.pipeline.trunk]
+        trunk = [self.step(task) for task in self.pipeline.trunk]
         forks = [self.fork(fork) for fork in self.pipeline.conditions]
         return SdkPipeline(
             name=self.pipeline.name,
             parameters=list(self.parameters.values()),
-            steps=steps + forks,
+            steps=trunk + forks,
             sagemaker_session=self.session,
         )
 
-    def native(self, value: Any) -> Any:
+    def native(self, value: Any) -> Any:  # noqa: PLR0911 - one return a kind
         """Return a value in the SDK's objects."""
         if isinstance(value, Parameter):
             return self.parameters[value.name]

@@ -111,7 +111,7 @@ def test_is_what_the_sagemaker_sdk_writes(text: str) -> None:
 def resolved(document: dict[str, Any], arguments: dict[str, Any]) -> Any:
     """Resolve arguments as at run time, with stand-ins for what jobs would answer."""
     values = parameter_values(document["Parameters"], {})
-    scope = Scope(values, {"PipelineExecutionId": "execution"}, lambda uri: {})
+    scope = Scope(values, {"PipelineExecutionId": "execution"}, dict)
     for node in nodes_of(document):
         outputs = node.body["Arguments"].get("ProcessingOutputConfig", {}).get("Outputs", [])
         scope.properties[node.name] = {
