@@ -83,6 +83,7 @@ class _Unpacking:
     seen: set[str] = field(default_factory=set)
 
     def refuse(self, member: str, reason: str) -> ArchiveError:
+        """Return the error that names archive and member."""
         shown = member.encode("utf-8", "backslashreplace").decode()
         return ArchiveError(
             f"fetch_data: archive {self.archive.name}: member {shown!r} {reason}; "
@@ -106,6 +107,7 @@ class _Unpacking:
         return self.target / path
 
     def write(self, member: str, source: IO[bytes]) -> None:
+        """Unpack one member, counting its bytes while they come."""
         path = self.destination(member)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,6 +119,7 @@ class _Unpacking:
             raise self.refuse(member, "is a file and a folder at once") from err
 
     def count(self, member: str, size: int) -> None:
+        """Add to what was written, and stop at the limits."""
         self.written += size
         if self.written > self.max_bytes:
             limit = f"{self.max_bytes / 1e9:g} GB"

@@ -31,16 +31,20 @@ class Canvas:
         self.brush = ImageDraw.Draw(self.image)
 
     def polygon(self, points: Sequence[tuple[float, float]], colour: Colour) -> None:
+        """Fill the outline given as (x, y) points."""
         self.brush.polygon([(x * self.side, y * self.side) for x, y in points], fill=colour)
 
     def rectangle(self, x: float, y: float, x1: float, y1: float, colour: Colour) -> None:
+        """Fill the box from (x, y) to (x1, y1)."""
         self.polygon([(x, y), (x1, y), (x1, y1), (x, y1)], colour)
 
     def ellipse(self, x: float, y: float, width: float, height: float, colour: Colour) -> None:
+        """Fill an ellipse around (x, y)."""
         box = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
         self.brush.ellipse([value * self.side for value in box], fill=colour)
 
     def line(self, points: Sequence[tuple[float, float]], colour: Colour, width: float) -> None:
+        """Draw a line through the points."""
         scaled = [(x * self.side, y * self.side) for x, y in points]
         self.brush.line(scaled, fill=colour, width=max(1, round(width * self.side)))
 

@@ -52,6 +52,8 @@ def run(
 
 @dataclass(frozen=True)
 class _RawImages:
+    """Which image goes into which split, and why files were skipped."""
+
     sources: dict[str, Source]
     splits: dict[str, list[FoundImage]]
     skipped: dict[str, str]

@@ -56,6 +56,7 @@ class Findings:
     skipped: dict[str, str] = field(default_factory=dict)
 
     def of_split(self, *splits: str | None) -> list[FoundImage]:
+        """Return the images of these splits; None is where no folder names one."""
         return [image for image in self.images if image.split in splits]
 
 

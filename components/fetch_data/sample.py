@@ -63,6 +63,8 @@ class SampleRequest:
 
 @dataclass(frozen=True)
 class _Picture:
+    """A picture to be drawn; its seed makes it independent of all others."""
+
     path: Path
     class_name: str
     seed: tuple[int, int]

@@ -42,6 +42,7 @@ class Curation:
 
     @property
     def classes(self) -> list[str]:
+        """Return the class names, sorted: their order is the model's."""
         return sorted({image.class_name or "" for image in self.splits["train"]})
 
 

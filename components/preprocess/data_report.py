@@ -57,7 +57,7 @@ def _overview(report: Report, curation: Curation) -> None:
         [
             ("training", f"{len(curation.splits['train']):,}", "images"),
             ("validation", f"{len(curation.splits['val']):,}", "images"),
-            ("test", f"{len(curation.splits['test']):,}", "frozen from now on"),
+            ("test", f"{len(curation.splits['test']):,}", "frozen for later runs"),
             ("quarantined", str(len(found.quarantined)), "cannot be used"),
             ("label conflicts", str(len(found.conflicts)), "one picture, two labels"),
             ("leaks", str(len(found.leaks)), "training images also in test"),

@@ -37,6 +37,7 @@ class ImageRef:
     size: int = -1
 
     def read(self) -> bytes:
+        """Return the encoded image."""
         with Path(self.path).open("rb") as stream:
             stream.seek(self.offset)
             return stream.read(self.size)

@@ -43,6 +43,8 @@ class PlannedImage:
 
 @dataclass(frozen=True)
 class ShardPlan:
+    """A shard that will be written: its name without extension, its images in order."""
+
     name: str
     images: tuple[PlannedImage, ...]
 

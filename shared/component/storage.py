@@ -254,5 +254,6 @@ def _explained(uri: str) -> Iterator[None]:
         if isinstance(err, OSError) and err.errno == errno.ENOSPC:
             raise  # the disk, not the place: the runtime explains it
         raise StorageError(
-            f"storage: cannot read {where}: {err}; check the network and the location"
+            f"storage: cannot read {where}: {getattr(err, 'reason', err)}; "
+            "check the network and the location"
         ) from err
