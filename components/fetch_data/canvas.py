@@ -24,10 +24,10 @@ _SKIES: tuple[tuple[Colour, Colour], ...] = (
 class Canvas:
     """A square picture under the brush; lengths are shares of its side."""
 
-    def __init__(self, pixels: Pixels, rng: np.random.Generator) -> None:
+    def __init__(self, background: Image.Image, rng: np.random.Generator) -> None:
         self.rng = rng
-        self.side = len(pixels)
-        self.image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+        self.side = background.width
+        self.image = background
         self.brush = ImageDraw.Draw(self.image)
 
     def polygon(self, points: Sequence[tuple[float, float]], colour: Colour) -> None:
@@ -50,8 +50,9 @@ class Canvas:
 
     def vary(self, colour: Colour, amount: float = 14) -> Colour:
         """Return the colour a little lighter or darker, and a little off in hue."""
-        shift = self.rng.normal(0, amount) + self.rng.normal(0, amount / 3, 3)
-        red, green, blue = np.clip(np.array(colour) + shift, 0, 255).astype(int).tolist()
+        light, *hues = self.rng.standard_normal(4).tolist()  # arrays of three would be slower
+        shifted = (c + amount * (light + hue / 3) for c, hue in zip(colour, hues, strict=True))
+        red, green, blue = (min(255, max(0, int(value))) for value in shifted)
         return red, green, blue
 
     def under(self, ridge: npt.NDArray[np.float64], colour: Colour, bottom: float = 1.0) -> None:
@@ -73,14 +74,15 @@ def jagged_skyline(canvas: Canvas, base: float, amplitude: float) -> npt.NDArray
     return np.asarray(base + 0.1 - amplitude * rough, np.float64)
 
 
-def sky(side: int, rng: np.random.Generator) -> Pixels:
-    """Return a sky with or without clouds: float32 [side, side, 3]."""
+def sky(side: int, rng: np.random.Generator) -> Image.Image:
+    """Return a sky with or without clouds."""
     top, bottom = (np.array(colour, np.float32) for colour in _SKIES[rng.integers(len(_SKIES))])
     ramp = np.linspace(0, 1.4, side, dtype=np.float32).clip(0, 1)[:, None, None]
     pixels = (1 - ramp) * top + ramp * bottom
     clouds = _noise(side, 6, rng) + 0.5 * _noise(side, 14, rng)
     cover = np.clip((clouds - rng.uniform(0.2, 1.6)) * 0.7, 0, 0.8)[..., None]
-    return np.asarray(pixels * (1 - cover) + 244 * cover + rng.normal(0, 8, 3), np.float32)
+    pixels = pixels * (1 - cover) + 244 * cover + rng.normal(0, 8, 3)
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
 def photograph(image: Image.Image, size: int, rng: np.random.Generator) -> Image.Image:

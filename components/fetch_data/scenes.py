@@ -40,7 +40,7 @@ _FACADES: tuple[Colour, ...] = (
 def draw_scene(class_name: str, size: int, rng: np.random.Generator) -> Image.Image:
     """Return one picture of `class_name`, a key of SCENES, as RGB of size x size."""
     side = size * SUPERSAMPLING
-    canvas = Canvas(sky(side, rng), rng)
+    canvas = Canvas(sky(size, rng).resize((side, side)), rng)  # nothing sharp is in a sky
     SCENES[class_name](canvas)
     return photograph(canvas.image, size, rng)
 
