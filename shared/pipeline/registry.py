@@ -156,7 +156,7 @@ class SageMakerRegistry:
         try:
             arns = [s["ModelPackageArn"] for page in pages for s in page["ModelPackageSummaryList"]]
         except self.client.exceptions.ClientError as err:
-            if "not exist" in str(err) or "ResourceNotFound" in str(err):
+            if is_missing(err):
                 return []  # the first run: nothing was ever registered
             raise
         return _newest_first(map(self.describe, arns))
@@ -171,6 +171,11 @@ class SageMakerRegistry:
             ModelApprovalStatus=status,  # type: ignore[arg-type]  # one of STATUSES
             ApprovalDescription=comment,
         )
+
+
+def is_missing(err: Exception) -> bool:
+    """Tell whether AWS said that something is not there; it has several ways to say so."""
+    return any(words in str(err) for words in ("ResourceNotFound", "not exist", "not find"))
 
 
 def _newest_first(packages: Iterable[ModelPackage]) -> list[ModelPackage]:

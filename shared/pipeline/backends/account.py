@@ -20,9 +20,10 @@ from shared.pipeline.settings import Settings
 
 def connect(settings: Settings) -> tuple[SageMakerBackend, Settings]:
     """Return the SageMaker backend and the settings of the account it is in."""
-    account = boto3.client("sts", region_name=settings.region).get_caller_identity()["Account"]
+    session = boto3.Session(region_name=settings.region)
+    account = session.client("sts").get_caller_identity()["Account"]
     settings = settings.for_account(account)
-    client = boto3.client("sagemaker", region_name=settings.region)
+    client = session.client("sagemaker")
     return SageMakerBackend(client, settings), settings
 
 

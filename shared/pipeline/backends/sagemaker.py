@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shared.component.spec import ParameterValue
 from shared.pipeline.backends.base import Watcher
 from shared.pipeline.execution import ENDED, Execution, StepRecord
-from shared.pipeline.registry import SageMakerRegistry
+from shared.pipeline.registry import SageMakerRegistry, is_missing
 from shared.pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class SageMakerBackend:
         try:
             known = self.client.describe_pipeline(PipelineName=name)
         except self.client.exceptions.ClientError as err:
-            if "ResourceNotFound" not in str(err) and "not exist" not in str(err):
+            if not is_missing(err):
                 raise
             tags: list[TagTypeDef] = [
                 {"Key": "project", "Value": "visionloop"},
