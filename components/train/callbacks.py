@@ -104,7 +104,10 @@ class TensorBoardPictures(Callback):
             f"{self.classes[row.argmax()]} {row.max():.0%}\n(is {self.classes[label]})"
             for row, label in zip(probabilities, labels, strict=True)
         ]
-        is_right = [int(row.argmax()) == int(label) for row, label in zip(probabilities, labels, strict=True)]
+        is_right = [
+            int(row.argmax()) == int(label)
+            for row, label in zip(probabilities, labels, strict=True)
+        ]
         return image_grid(list(pixels.numpy()), captions, is_right)
 
 

@@ -94,7 +94,10 @@ class TrainingModule(L.LightningModule):
     def configure_optimizers(self) -> dict[str, object]:
         recipe = self.recipe
         optimizer = create_optimizer_v2(
-            self.network, recipe.optimizer, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+            self.network,
+            recipe.optimizer,
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
         )
         steps = int(self.trainer.estimated_stepping_batches)
         warmup = round(steps * min(recipe.warmup_epochs / recipe.epochs, 1))

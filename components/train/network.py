@@ -118,7 +118,13 @@ def _from_location(location: str, model_name: str, classes: int, image_size: int
             body = _create(
                 model_name, classes, image_size, pretrained=True, pretrained_cfg_overlay=overlay
             )
-        except (OSError, RuntimeError, KeyError, ValueError, torch.serialization.pickle.PickleError) as err:
+        except (
+            OSError,
+            RuntimeError,
+            KeyError,
+            ValueError,
+            torch.serialization.pickle.PickleError,
+        ) as err:
             raise InputError(
                 f"train: {location} holds no weights of '{model_name}': {str(err).splitlines()[0]}"
             ) from err

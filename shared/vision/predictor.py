@@ -5,13 +5,14 @@ Evaluation, explanation, drift detection and serving all answer through it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from shared.component.progress import track
 from shared.vision.bundle import Bundle
 from shared.vision.errors import BundleError
 from shared.vision.transforms import TransformSpec, decode_pixels, normalise
@@ -31,6 +32,15 @@ class Predictions:
     logits: npt.NDArray[np.float32]
     probabilities: npt.NDArray[np.float32]
     embeddings: npt.NDArray[np.float32]
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Join predictions of consecutive batches."""
+        return cls(
+            np.concatenate([part.logits for part in parts]),
+            np.concatenate([part.probabilities for part in parts]),
+            np.concatenate([part.embeddings for part in parts]),
+        )
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
@@ -64,28 +74,29 @@ class Predictor:
             np.stack([decode_pixels(data, self.transform) for data in images])
         )
 
-    def predict_pixels(self, pixels: npt.NDArray[np.uint8]) -> Predictions:
-        """Answer for decoded images: uint8 [n, size, size, 3], any n."""
-        parts = [self._forward(batch) for batch in _batches(pixels)]
-        return self.calibrated(
-            np.concatenate([logits for logits, _ in parts]),
-            np.concatenate([embeddings for _, embeddings in parts]),
+    def predict_all(
+        self, read: Callable[[int], bytes], count: int, label: str = "predicting"
+    ) -> Predictions:
+        """Answer for images 0 .. count-1 in batches, with progress; memory stays level."""
+        starts = range(0, count, BATCH_SIZE)
+        return Predictions.concatenate(
+            [
+                self.predict([read(i) for i in range(s, min(s + BATCH_SIZE, count))])
+                for s in track(starts, len(starts), "batches", label)
+            ]
         )
 
-    def calibrated(
-        self, logits: npt.NDArray[np.float32], embeddings: npt.NDArray[np.float32]
-    ) -> Predictions:
-        return Predictions(logits, softmax(logits / self.temperature), embeddings)
+    def predict_pixels(self, pixels: npt.NDArray[np.uint8]) -> Predictions:
+        """Answer for decoded images: uint8 [n, size, size, 3], any n."""
+        return Predictions.concatenate([self._forward(batch) for batch in _batches(pixels)])
 
-    def _forward(
-        self, pixels: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def _forward(self, pixels: npt.NDArray[np.uint8]) -> Predictions:
         if self.module.training:
             raise BundleError("predictor: the model is in training mode; call eval()")
         images = torch.from_numpy(normalise(pixels, self.transform)).to(self.device)
         with torch.inference_mode():
-            logits, embeddings = self.module(images)
-        return logits.float().cpu().numpy(), embeddings.float().cpu().numpy()
+            logits, embeddings = (part.float().cpu().numpy() for part in self.module(images))
+        return Predictions(logits, softmax(logits / self.temperature), embeddings)
 
 
 def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -95,6 +106,9 @@ def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def _load(bundle: Bundle, device: torch.device) -> torch.jit.ScriptModule:
+    # The fuser compiles kernels anew for every batch shape: seconds of compiling against
+    # milliseconds of answering, measured on CPU.
+    torch.jit.set_fusion_strategy([])
     try:
         module: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]
             str(bundle.script), map_location=device

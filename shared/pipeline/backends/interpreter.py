@@ -74,23 +74,31 @@ class Interpreter:
         check_references(nodes)
         steps = self.execution.steps
         steps.update({node.name: StepRecord(node.name, node.type) for node in nodes})
-        running: dict[Future[Json], Node] = {}
         with ThreadPoolExecutor(max_workers=self.cores) as pool:
-            while True:
-                self._settle(nodes)
-                ready = [] if self._is_ending else [n for n in nodes if self._is_ready(n)]
-                ready = ready[: self.cores - len(running)]
-                threads = max(1, self.cores // max(1, len(running) + len(ready)))
-                for node in ready:
-                    self._begin(steps[node.name])
-                    running[pool.submit(self.run_step, node, steps[node.name], threads)] = node
-                self.on_change()
-                if not running:
-                    break
-                done, _ = wait(running, timeout=_TICK_S, return_when=FIRST_COMPLETED)
-                for future in done:
-                    self._finish(running.pop(future), future)
+            try:
+                self._loop(nodes, pool)
+            except BaseException:
+                self.stop.set()  # an error of ours must not leave jobs running
+                raise
         self._conclude()
+
+    def _loop(self, nodes: list[Node], pool: ThreadPoolExecutor) -> None:
+        steps = self.execution.steps
+        running: dict[Future[Json], Node] = {}
+        while True:
+            self._settle(nodes)
+            ready = [] if self._is_ending else [n for n in nodes if self._is_ready(n)]
+            ready = ready[: self.cores - len(running)]
+            threads = max(1, self.cores // max(1, len(running) + len(ready)))
+            for node in ready:
+                self._begin(steps[node.name])
+                running[pool.submit(self.run_step, node, steps[node.name], threads)] = node
+            self.on_change()
+            if not running:
+                return
+            done, _ = wait(running, timeout=_TICK_S, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._finish(running.pop(future), future)
 
     @property
     def _is_ending(self) -> bool:
@@ -106,8 +114,8 @@ class Interpreter:
             properties = future.result()
         except Stopped:
             record.status = "Stopped"
-        except VisionloopError as err:
-            record.status, record.reason = "Failed", str(err)
+        except (VisionloopError, OSError) as err:
+            record.status, record.reason = "Failed", _reason(node, err)
             self._is_halted |= node.type == "Fail"
         else:
             self.scope.properties[node.name] = properties
@@ -170,6 +178,13 @@ def _nodes(steps: list[Json], branch: tuple[str, bool] | None) -> Iterator[Node]
         yield Node(body, _needs(body, arguments.get("Conditions", [])), branch)
         yield from _nodes(arguments.get("IfSteps", []), (body["Name"], True))
         yield from _nodes(arguments.get("ElseSteps", []), (body["Name"], False))
+
+
+def _reason(node: Node, err: Exception) -> str:
+    """Say in one line why a step failed; a full disk names no file by itself."""
+    if isinstance(err, OSError):
+        return f"{node.name}: {err.strerror or err}" + (f": {err.filename}" if err.filename else "")
+    return str(err)
 
 
 def _needs(body: Json, arguments: Any) -> dict[str, str]:

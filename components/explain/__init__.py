@@ -1,0 +1,1 @@
+"""Show where the model looks, and test whether the showing is true."""

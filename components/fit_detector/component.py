@@ -1,0 +1,123 @@
+"""Fit detector: a model and held-out images in, a calibrated drift detector out."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from components.fit_detector.calibration import calibrate, class_mix_power, power
+from components.fit_detector.page import write_page
+from shared.component.errors import UsageError
+from shared.component.files import write_json
+from shared.component.progress import track
+from shared.vision.bundle import open_bundle
+from shared.vision.corruptions import corrupt
+from shared.vision.dataset import Dataset, Split
+from shared.vision.drift import DriftDetector, Features
+from shared.vision.predictor import Predictor
+from shared.vision.transforms import decode_pixels
+
+log = logging.getLogger(__name__)
+_KINDS = ("gaussian noise", "gaussian blur", "bright", "dark")
+_SEVERITIES = (1, 3, 5)
+_MIX_SHARES = (0.25, 0.5, 0.75, 1.0)
+_CORRUPTED_IMAGES = 256  # windows are drawn from so many; more would only cost time
+# A window must be small beside its reference, or the reference's own chance decides.
+_LEAST_WINDOWS = 3
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Validation and test images together, unlabelled: images[i] is (split, index)."""
+
+    splits: tuple[Split, ...]
+
+    def __len__(self) -> int:
+        return sum(len(split) for split in self.splits)
+
+    def read(self, index: int) -> bytes:
+        for split in self.splits:
+            if index < len(split):
+                return split.read(index)
+            index -= len(split)
+        raise IndexError(index)
+
+
+def run(
+    *,
+    dataset: Path,
+    model: Path,
+    window: int,
+    significance: float,
+    clean_windows: int,
+    drifted_windows: int,
+    components: int,
+    seed: int,
+    detector: Path,
+    report: Path,
+) -> None:
+    """Fit, calibrate and measure a detector; write it to `detector`."""
+    data = Dataset.open(dataset)
+    images = HeldOut((data.split("val"), data.split("test")))
+    if len(images) < _LEAST_WINDOWS * window:
+        raise UsageError(
+            f"fit_detector: {len(images)} held-out images are too few for windows of {window}; "
+            f"set window to at most {len(images) // _LEAST_WINDOWS}"
+        )
+    with open_bundle(model) as bundle:
+        predictor = Predictor(bundle)
+        clean = predictor.predict_all(images.read, len(images))
+        fitted = DriftDetector.fit(
+            clean.embeddings, clean.probabilities, components, window, significance
+        )
+        calibrated, false_alarms = calibrate(fitted, significance, clean_windows, seed)
+        chosen = np.random.default_rng(seed).permutation(len(images))[:_CORRUPTED_IMAGES]
+        changed = _corrupted(predictor, calibrated, images, chosen, seed)
+    found = power(calibrated, changed, chosen, drifted_windows, seed)
+    mixes = class_mix_power(calibrated, _MIX_SHARES, drifted_windows, seed)
+    calibrated.save(detector)
+    facts = asdict(false_alarms) | {
+        "rate": false_alarms.rate,
+        "is_as_stated": false_alarms.is_as_stated,
+        "power": found,
+        "class_mix_power": mixes,
+        "drifted_windows": drifted_windows,
+        "window": window,
+        "reference_images": len(images),
+        "components": components,
+    }
+    write_json(detector / "calibration.json", facts)
+    write_page(report, facts, _KINDS, _SEVERITIES)
+    log.info(
+        "drift: false alarms %d of %d clean windows (%.1f %%, intended %.1f %%), threshold p=%.3g",
+        false_alarms.alarms,
+        false_alarms.windows,
+        100 * false_alarms.rate,
+        100 * significance,
+        false_alarms.threshold,
+    )
+
+
+def case_name(kind: str, severity: int) -> str:
+    return f"{kind} {severity}"
+
+
+def _corrupted(
+    predictor: Predictor,
+    detector: DriftDetector,
+    images: HeldOut,
+    chosen: npt.NDArray[np.int64],
+    seed: int,
+) -> dict[str, Features]:
+    pixels = [decode_pixels(images.read(int(i)), predictor.transform) for i in chosen]
+    cases = [(kind, severity) for kind in _KINDS for severity in _SEVERITIES]
+    changed = {}
+    for kind, severity in track(cases, len(cases), "corruptions"):
+        broken = [corrupt(p, kind, severity, seed + n) for n, p in enumerate(pixels)]
+        said = predictor.predict_pixels(np.stack(broken))
+        changed[case_name(kind, severity)] = detector.features(said.embeddings, said.probabilities)
+    return changed
