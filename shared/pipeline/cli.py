@@ -52,6 +52,9 @@ def main(
     except VisionloopError as err:
         sys.stderr.write(f"error: {err}\n")
         return err.exit_status
+    except KeyboardInterrupt:  # only while following SageMaker; a local run stops in order
+        sys.stderr.write("stopped looking; what runs on SageMaker goes on, see --list\n")
+        return 1
     except OSError as err:
         where = f": {err.filename}" if err.filename else ""
         sys.stderr.write(f"error: pipeline: {err.strerror or err}{where}\n")

@@ -259,7 +259,11 @@ def _failure(job: Job, layout: Layout, status: int) -> JobError:
     """Return the error with the reason that the component left for the platform."""
     path = layout.explanation_file(job.spec)
     if path.is_file():
-        return JobError(path.read_text(errors="replace")[:_REASON_CHARS])
+        text = path.read_text(errors="replace")[:_REASON_CHARS].strip()
+        if not text.startswith("Traceback"):
+            return JobError(text)
+        # A fault of the code: its last line says what, the log has the rest.
+        return JobError(f"{job.spec.name}: {text.splitlines()[-1]}")
     if status < 0:  # killed from outside, for example for memory: the platform's fault
         name = signal.Signals(-status).name
         return JobError(f"{job.spec.name}: killed by {name}", "SageMaker.JOB_INTERNAL_ERROR")

@@ -110,6 +110,11 @@ def test_a_failed_step_says_why_and_where_its_log_is(workshop: Workshop) -> None
     assert steps["Evaluate"] == steps["GatesPassed"] == steps["GatesFailed"] == "NotExecuted"
 
 
+def test_a_fault_of_the_code_is_one_line_too(workshop: Workshop) -> None:
+    _, out = workshop.start("-p", "Optimizer=bug")
+    assert "Train failed: train: ZeroDivisionError: nobody thought of that\n" in out
+
+
 def test_nothing_half_written_is_published_or_cached(workshop: Workshop) -> None:
     workshop.start("-p", "Optimizer=error")
     assert not list(workshop.home.rglob("half"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import threading
 from pathlib import Path
@@ -110,6 +111,27 @@ def test_a_failure_stops_what_depends_on_it_and_nothing_else() -> None:
     expected = {"A": "Failed", "B": "NotExecuted", "C": "Succeeded", "D": "Succeeded"}
     assert statuses(execution) == expected | {"E": "NotExecuted"}
     assert (execution.status, execution.reason) == ("Failed", "A failed")
+
+
+def test_a_full_disk_fails_the_step_in_one_line() -> None:
+    def run_step(node: Node, record: StepRecord, threads: int) -> dict[str, Any]:
+        raise OSError(errno.ENOSPC, "No space left on device", "/somewhere")
+
+    execution, stop = Execution("p", "arn/e"), threading.Event()
+    steps = {"Steps": [job("A")]}
+    Interpreter(steps, execution, scope(), run_step, lambda: None, stop, 1).run()
+    assert execution.reason == "A: No space left on device: /somewhere"
+
+
+def test_an_error_of_ours_stops_the_jobs() -> None:
+    def run_step(node: Node, record: StepRecord, threads: int) -> dict[str, Any]:
+        raise ZeroDivisionError
+
+    stop, steps = threading.Event(), {"Steps": [job("A")]}
+    made = Interpreter(steps, Execution("p", "arn/e"), scope(), run_step, lambda: None, stop, 1)
+    with pytest.raises(ZeroDivisionError):
+        made.run()
+    assert stop.is_set()
 
 
 def test_a_step_may_wait_for_a_failure() -> None:

@@ -20,6 +20,8 @@ def run(*, dataset: Path, epochs, optimizer, model: Path, logs: Path, **options)
     sys.stderr.write("epoch=1 val_f1=0.71\nprogress=3/4 unit=batches\n")
     if optimizer == "error":
         raise InputError("train: the data are bad; bring better")
+    if optimizer == "bug":
+        raise ZeroDivisionError("nobody thought of that")
     if optimizer == "die" and not (Path(os.environ["TEST_MARK"])).exists():
         Path(os.environ["TEST_MARK"]).touch()
         os.kill(os.getpid(), signal.SIGKILL)
