@@ -1,0 +1,1 @@
+"""Pack what the registry is told: the final bundle and one report."""

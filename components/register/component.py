@@ -1,0 +1,94 @@
+"""Register: model, detector and reports in; the final bundle and one report out.
+
+The native RegisterModel step of the pipeline then tells the registry where they are.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from components.register.golden import write_golden
+from components.register.page import write_page
+from shared.component.errors import InputError
+from shared.component.files import write_json
+from shared.vision.bundle import ARCHIVE, Bundle, open_bundle, pack, write_bundle
+from shared.vision.dataset import Dataset
+from shared.vision.errors import BundleError
+from shared.vision.predictor import Predictor
+from shared.vision.report import read_report
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    *,
+    dataset: Path,
+    model: Path,
+    detector: Path,
+    metrics: Path,
+    data_report: Path,
+    evaluation_report: Path,
+    explanation_report: Path,
+    drift_report: Path,
+    golden_images: int,
+    seed: int,
+    package: Path,
+    report: Path,
+) -> None:
+    """Write `package`/model.tar.gz and `report`/index.html with statistics.json."""
+    evaluation = _read_evaluation(metrics)
+    quality = read_report(evaluation_report)["multiclass_classification_metrics"]
+    data = Dataset.open(dataset)
+    with open_bundle(model) as trained, tempfile.TemporaryDirectory(prefix="package-") as scratch:
+        if trained.info.dataset_fingerprint != data.info.fingerprint:
+            raise BundleError(
+                "register: the model was trained on another data set than the one given; give the "
+                "data set of the same run"
+            )
+        final = _assemble(Path(scratch), trained, evaluation["metrics"], detector)
+        split = data.split("test")
+        golden = write_golden(final.folder / "golden", split, Predictor(final), golden_images, seed)
+        final = write_bundle(final.folder, final.info)  # once more: golden files have hashes too
+        pack(final.folder, package / ARCHIVE)
+        chapters = [
+            data_report,
+            trained.folder / "training",
+            evaluation_report,
+            explanation_report,
+            drift_report,
+        ]
+        write_page(report / "index.html", final.info, data.info, evaluation, chapters)
+    write_json(report / "statistics.json", {"multiclass_classification_metrics": quality})
+    write_json(report / "report.json", evaluation | {"golden_images": len(golden)})
+    size = (package / ARCHIVE).stat().st_size
+    log.info("package: %s, %.1f MB, %d golden images", ARCHIVE, size / 1e6, len(golden))
+
+
+def _assemble(folder: Path, trained: Bundle, scalars: dict[str, float], detector: Path) -> Bundle:
+    """Lay out the bundle that serves: calibrated, with its detector, without training's report."""
+    shutil.copy(trained.script, folder)
+    shutil.copy(trained.weights, folder)
+    shutil.copytree(detector, folder / "detector")
+    info = replace(
+        trained.info,
+        temperature=scalars["temperature"],
+        metrics=trained.info.metrics | {f"test_{name}": v for name, v in scalars.items()},
+    )
+    return write_bundle(folder, info)
+
+
+def _read_evaluation(metrics: Path) -> dict[str, Any]:
+    path = metrics / "evaluation.json"
+    try:
+        document: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as err:
+        raise InputError(
+            f"register: {path} is no evaluation: {err}; give evaluate's metrics"
+        ) from err
+    return document
