@@ -1,4 +1,9 @@
-"""The definition: pinned, valid for the service's own shapes, every parameter used."""
+"""The definition: pinned, valid for the service's own shapes, every parameter used.
+
+Look at what changed in the golden file, and if it is meant:
+    python pipeline.py --definition | sed -E 's#(visionloop/[a-z_]+):[0-9a-f]{16}#\\1:TAG#' \\
+        > tests/golden/definition.json
+"""
 
 from __future__ import annotations
 
@@ -40,7 +45,7 @@ def normalised(text: str) -> str:
 
 
 def test_is_the_golden_definition(text: str) -> None:
-    remedy = f"look at the change, then: python pipeline.py --definition > {GOLDEN}, tags as TAG"
+    remedy = "the definition changed; the first lines of this test's file say what to do"
     assert json.loads(normalised(text)) == json.loads(GOLDEN.read_text()), remedy
 
 
