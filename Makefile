@@ -1,0 +1,84 @@
+# visionloop: `make` lists the targets. Each sets up what it needs; a fresh machine needs
+# git, make and Python 3.11 or 3.12.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+# What `make run` trains on: a folder, an archive, s3://, https:// or kaggle://owner/dataset.
+DATA ?= sample://scenes
+# Test images, where DATA does not bring its own.
+TEST ?=
+# Start of training: none, hub (on a machine that reaches it), a file or an s3:// location.
+WEIGHTS ?= none
+# Pipeline and model group: DATA's base name in lower-case letters, digits and dashes.
+NAME ?= $(or $(shell echo '$(DATA)' | sed -E 's/[?#].*//; s:/+$$::; s:.*/::' | \
+	tr '[:upper:]' '[:lower:]' | \
+	sed -E 's/(\.tar)?\.[a-z0-9]+$$//; s/[^a-z0-9]+/-/g; s/^-+|-+$$//g'),visionloop)
+# A random start on little data reaches less than pretrained weights do, for which the
+# pipeline's own defaults are meant: 0.9, 0.9 and 0.75.
+MIN_ACCURACY ?= 0.75
+MIN_MACRO_F1 ?= 0.75
+MIN_CLASS_RECALL ?= 0.5
+# Anything else for pipeline.py: make run ARGS="-p Epochs=40 --no-cache"
+ARGS ?=
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	--no-header --no-annotate --no-emit-index-url
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format lock tensorboard bench clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(READY) ## make .venv with the locked dependencies
+
+# The stamp is the last thing made. Without one the last set-up was interrupted, or never
+# was: start clean. With one the lock has changed: bring .venv up to date in place.
+# The wheels of torch on PyPI bring CUDA's libraries, several GB; for a machine without a
+# GPU set UV_INDEX to PyTorch's CPU index, lock again and set up from that lock.
+$(READY): ci/requirements.txt ci/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+		{ echo "error: $(PYTHON) is no Python 3.11 or 3.12; install one and run: make PYTHON=python3.11" >&2; exit 1; }
+	@if test -e $@; then rm $@; else $(PYTHON) -m venv --clear .venv; fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r ci/uv.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes ci/requirements.txt
+	@touch $@
+
+run: $(READY) ## run the pipeline on this machine: make run DATA=images.zip
+	$(BIN)/python pipeline.py --upsert --start --backend local --name $(NAME) \
+		-p TrainDataset='$(DATA)' $(if $(TEST),-p TestDataset='$(TEST)') \
+		-p PretrainedWeights='$(WEIGHTS)' -p MinAccuracy=$(MIN_ACCURACY) \
+		-p MinMacroF1=$(MIN_MACRO_F1) -p MinClassRecall=$(MIN_CLASS_RECALL) $(ARGS)
+
+test: check ## check and run the fast tests
+	$(BIN)/pytest -q -n 2 -m "not (docker or e2e or labelstudio or browser)"
+
+check: $(READY) ## format, lint, types, and the house's own rules
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/python -m ci check
+
+format: $(READY) ## format the code and rewrite the generated tables
+	$(BIN)/ruff format --quiet .
+	$(BIN)/ruff check --quiet --fix .
+	$(BIN)/python -m ci check --fix
+
+lock: $(READY) ## lock dependencies with hashes; make lock UPGRADE=--upgrade for newer ones
+	$(LOCK) $(UPGRADE) -o containers/constraints.txt ci/requirements.in components/*/requirements.in
+	@set -e; for lock in ci/requirements.txt components/*/requirements.txt; do \
+		case $$lock in ci/*) all="components/*/requirements.in";; *) all=;; esac; \
+		$(LOCK) --generate-hashes -c containers/constraints.txt -o $$lock $${lock%.txt}.in $$all; \
+	done
+
+tensorboard: $(READY) ## look at the training curves of local runs
+	$(BIN)/tensorboard --logdir .visionloop
+
+bench: $(READY) ## measure speed and memory, as JSON
+	$(BIN)/python -m ci bench
+
+clean: ## remove caches and all that local runs left (.visionloop)
+	rm -rf .visionloop .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""What runs in continuous integration and what looks after AWS resources."""

@@ -1,0 +1,40 @@
+"""python -m ci COMMAND: every command is the module of that name in this folder.
+
+A command's module has `main(argv) -> int`; it raises VisionloopError for what a person
+can act on. Exit status: 0 done, 1 failed, 2 wrong use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from shared.component import logs
+from shared.component.errors import VisionloopError
+
+COMMANDS = {
+    "bench": "measure speed and memory, as JSON",
+    "check": "hold component folders, Dockerfiles, README tables and locks to the house's rules",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the process's exit status."""
+    parser = argparse.ArgumentParser(prog="python -m ci", description="Look after the house.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        commands.add_parser(name, help=summary, add_help=False)
+    arguments, rest = parser.parse_known_args(argv)
+    logs.configure()
+    try:
+        status: int = importlib.import_module(f"ci.{arguments.command}").main(rest)
+    except VisionloopError as err:
+        sys.stderr.write(f"error: {err}\n")
+        return err.exit_status
+    return status
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
