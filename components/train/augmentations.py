@@ -14,11 +14,11 @@ from pathlib import Path
 # albumentations asks the network for a newer version of itself at every import.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
-import albumentations as A  # noqa: E402
-import cv2  # noqa: E402
+import albumentations as A
+import cv2
 
-from shared.component.errors import UsageError  # noqa: E402
-from shared.component.storage import download  # noqa: E402
+from shared.component.errors import UsageError
+from shared.component.storage import download
 
 Transform = A.BasicTransform | A.BaseCompose
 

@@ -87,7 +87,8 @@ class TensorBoardPictures(Callback):
             writer.add_images("augmented samples", sheet)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        assert isinstance(module, TrainingModule)
+        if not isinstance(module, TrainingModule):
+            raise TypeError(f"these pictures are of a TrainingModule, not {type(module).__name__}")
         matrix = module.confusion.compute().cpu().numpy().astype(np.int64)
         if trainer.sanity_checking or not (writer := _writer(trainer)):
             return

@@ -10,7 +10,7 @@ import torch
 
 from components.train.augmentations import policy
 from components.train.export import export
-from components.train.fitting import Feeds, Fitted, FitOptions, fit
+from components.train.fitting import Feeds, FitOptions, Fitted, fit
 from components.train.loader import worker_count
 from components.train.module import Recipe, TrainingModule
 from components.train.network import build, transform_spec

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from components.train.network import Classifier
 from shared.vision.errors import BundleError
+from shared.vision.script import load_script
 
 # fp32 sums in another order; a wrong graph is off by whole units.
 PARITY_TOLERANCE = 1e-4
@@ -73,7 +74,7 @@ def export(network: Classifier, samples: Tensor, folder: Path) -> tuple[float, i
 @torch.inference_mode()
 def _parity(network: Classifier, script: Path, samples: Tensor) -> float:
     """Compare what was saved, not what is in memory, at batch sizes 1, 3 and all."""
-    loaded = torch.jit.load(str(script)).eval()
+    loaded = load_script(script)
     difference = 0.0
     for size in (1, 3, len(samples)):
         for _ in range(2):  # the profiling executor rewrites the graph after the first calls

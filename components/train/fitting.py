@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ import albumentations as A
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch import Tensor
 
@@ -36,6 +37,7 @@ from shared.vision.errors import DatasetError
 from shared.vision.transforms import TransformSpec
 
 log = logging.getLogger(__name__)
+TensorList = tuple[Tensor, ...] | list[Tensor]
 _SHOWN_IMAGES = 24
 _MASTER_PORT = "29500"  # torch's own default
 
@@ -188,7 +190,7 @@ def _trainer(
     )
     callbacks = [*callbacks, pictures, *progress_bar()]
     if options.ema_decay:
-        callbacks.append(EMAWeightAveraging(decay=options.ema_decay))
+        callbacks.append(WeightAveraging(multi_avg_fn=warmed_average(options.ema_decay)))
     if options.patience:
         callbacks.append(EarlyStopping("val_f1", mode="max", patience=options.patience))
     instance = layout.instance()
@@ -208,6 +210,24 @@ def _trainer(
         enable_progress_bar=bool(progress_bar()),
         enable_model_summary=False,
     )
+
+
+def warmed_average(decay: float) -> Callable[[TensorList, TensorList, Tensor | int], None]:
+    """Return the update of an exponential moving average that forgets its random start.
+
+    After n updates the decay is (1 + n) / (10 + n), until it reaches `decay`.
+    Source: TensorFlow's ExponentialMovingAverage, num_updates.
+    """
+
+    def update(averaged: TensorList, current: TensorList, updates: Tensor | int) -> None:
+        count = int(updates)
+        kept = min(decay, (1 + count) / (10 + count))
+        if torch.is_floating_point(averaged[0]):
+            torch._foreach_lerp_(averaged, current, 1 - kept)
+        else:  # counters, of batch normalisation
+            torch._foreach_copy_(averaged, current)
+
+    return update
 
 
 def _precision(requested: str) -> str:

@@ -51,7 +51,7 @@ def build(model_name: str, classes: int, image_size: int, pretrained: str) -> Cl
         InputError: the weights cannot be had.
     """
     known = timm.list_models()
-    if model_name.split(".")[0] not in known:
+    if model_name.partition(".")[0] not in known:
         near = difflib.get_close_matches(model_name, known, n=3) or ["resnet18", "efficientnet_b0"]
         raise UsageError(
             f"train: timm has no model '{model_name}'; nearest: {', '.join(near)}; "
@@ -106,7 +106,8 @@ def _require_hub(model_name: str) -> None:
     except OSError as err:  # what requests' errors are
         raise InputError(
             f"train: pretrained weights of '{model_name}' are not to be had: {endpoint} does not "
-            "answer; set PretrainedWeights to a file or s3:// location, or to none for a random start"
+            "answer; set PretrainedWeights to a file or s3:// location, or to none for a random "
+            "start"
         ) from err
 
 
@@ -141,9 +142,10 @@ def _check(classifier: Classifier, model_name: str, classes: int, image_size: in
         whole = classifier.body(images)
         logits, _ = classifier(images)
     except (RuntimeError, AssertionError, AttributeError, TypeError) as err:
+        reason = str(err).partition("\n")[0] or type(err).__name__
         raise UsageError(
-            f"train: '{model_name}' does not work at {image_size} pixels: "
-            f"{str(err).splitlines()[0] if str(err) else type(err).__name__}; choose another ImageSize or model"
+            f"train: '{model_name}' does not work at {image_size} pixels: {reason}; choose another "
+            "ImageSize or Model"
         ) from err
     if logits.shape != (2, classes) or not torch.allclose(whole, logits, atol=1e-4):
         raise UsageError(

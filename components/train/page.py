@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.train.fitting import Feeds, Fitted, FitOptions
+from components.train.fitting import Feeds, FitOptions, Fitted
 from components.train.module import Recipe
 from shared.vision.plots import curves, image_grid
 from shared.vision.report import Report

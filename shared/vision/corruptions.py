@@ -17,8 +17,8 @@ import numpy.typing as npt
 # albumentations asks the network for a newer version of itself at every import.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
-import albumentations as A  # noqa: E402
-import cv2  # noqa: E402
+import albumentations as A
+import cv2
 
 Pixels = npt.NDArray[np.uint8]
 SEVERITIES = (1, 2, 3, 4, 5)

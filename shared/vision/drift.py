@@ -108,7 +108,8 @@ class DriftDetector:
         components = (embeddings - self.mean) @ self.projection
         confidence = probabilities.max(axis=1, keepdims=True)
         predicted = probabilities.argmax(axis=1)[:, None]
-        return np.concatenate([components, confidence, predicted], axis=1).astype(np.float32)
+        joined = np.concatenate([components, confidence, predicted], axis=1)
+        return np.asarray(joined, dtype=np.float32)
 
     def without(self, rows: npt.NDArray[np.int64]) -> DriftDetector:
         """Return the detector with these reference rows taken out."""

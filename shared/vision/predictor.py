@@ -15,6 +15,7 @@ import torch
 from shared.component.progress import track
 from shared.vision.bundle import Bundle
 from shared.vision.errors import BundleError
+from shared.vision.script import load_script
 from shared.vision.transforms import TransformSpec, decode_pixels, normalise
 
 BATCH_SIZE = 64
@@ -106,18 +107,7 @@ def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def _load(bundle: Bundle, device: torch.device) -> torch.jit.ScriptModule:
-    # The fuser compiles kernels anew for every batch shape: seconds of compiling against
-    # milliseconds of answering, measured on CPU.
-    torch.jit.set_fusion_strategy([])
-    try:
-        module: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]
-            str(bundle.script), map_location=device
-        ).eval()
-    except (RuntimeError, ValueError) as err:
-        raise BundleError(
-            f"bundle: {bundle.script} is no TorchScript of this torch ({torch.__version__}): "
-            f"{str(err).splitlines()[0]}"
-        ) from err
+    module = load_script(bundle.script, device)
     size, classes = bundle.info.transform.image_size, len(bundle.info.classes)
     with torch.inference_mode():
         logits, _ = module(torch.zeros(1, 3, size, size, device=device))
