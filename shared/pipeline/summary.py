@@ -60,7 +60,7 @@ def _metrics(evaluation: dict[str, Any]) -> Iterator[str]:
     yield "test metrics"
     for name, value in evaluation["metrics"].items():
         if isinstance(value, (int, float)):
-            yield f"  {name:<18}{value:>8.4f}"
+            yield f"  {name:<30}{value:>8.4f}"
 
 
 def _gates(evaluation: dict[str, Any]) -> Iterator[str]:
@@ -70,4 +70,4 @@ def _gates(evaluation: dict[str, Any]) -> Iterator[str]:
     for gate in results:
         verdict = "passed" if gate["passed"] else "FAILED"
         sign = gate["comparison"]
-        yield f"  {gate['name']:<18}{gate['value']:>8.4f} {sign} {gate['threshold']:<8.4f}{verdict}"
+        yield f"  {gate['name']:<30}{gate['value']:>8.4f} {sign} {gate['threshold']:<8.4f}{verdict}"

@@ -1,7 +1,7 @@
-"""The definition: pinned, valid for the service's own shapes, every parameter used.
+r"""The definition: pinned, valid for the service's own shapes, every parameter used.
 
 Look at what changed in the golden file, and if it is meant:
-    python pipeline.py --definition | sed -E 's#(visionloop/[a-z_]+):[0-9a-f]{16}#\\1:TAG#' \\
+    python pipeline.py --definition | sed -E 's#(visionloop/[a-z_]+):[0-9a-f]{16}#\1:TAG#' \
         > tests/golden/definition.json
 """
 
