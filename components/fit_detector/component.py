@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from components.fit_detector.calibration import calibrate, class_mix_power, power
+from components.fit_detector.calibration import FalseAlarms, calibrate, class_mix_power, power
 from components.fit_detector.page import write_page
 from shared.component.errors import UsageError
 from shared.component.files import write_json
@@ -80,16 +81,8 @@ def run(
     found = power(calibrated, changed, chosen, drifted_windows, seed)
     mixes = class_mix_power(calibrated, _MIX_SHARES, drifted_windows, seed)
     calibrated.save(detector)
-    facts = asdict(false_alarms) | {
-        "rate": false_alarms.rate,
-        "is_as_stated": false_alarms.is_as_stated,
-        "power": found,
-        "class_mix_power": mixes,
-        "drifted_windows": drifted_windows,
-        "window": window,
-        "reference_images": len(images),
-        "components": components,
-    }
+    facts = _facts(false_alarms, calibrated, len(images), drifted_windows)
+    facts |= {"power": found, "class_mix_power": mixes}
     write_json(detector / "calibration.json", facts)
     write_page(report, facts, _KINDS, _SEVERITIES)
     log.info(
@@ -100,6 +93,19 @@ def run(
         100 * significance,
         false_alarms.threshold,
     )
+
+
+def _facts(
+    false_alarms: FalseAlarms, detector: DriftDetector, images: int, drifted_windows: int
+) -> dict[str, Any]:
+    return asdict(false_alarms) | {
+        "rate": false_alarms.rate,
+        "is_as_stated": false_alarms.is_as_stated,
+        "drifted_windows": drifted_windows,
+        "window": detector.window,
+        "reference_images": images,
+        "components": detector.projection.shape[1],
+    }
 
 
 def case_name(kind: str, severity: int) -> str:

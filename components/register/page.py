@@ -22,6 +22,18 @@ def write_page(
 
     evaluation: what evaluation.json holds.
     """
+    accuracy, images = evaluation["metrics"]["accuracy"], sum(data.counts["test"].values())
+    bind(
+        f"{info.model_name}: {accuracy:.1%} on {images} test images",
+        f"A classifier of {len(info.classes)} classes, from its data to what it may be trusted "
+        "with.",
+        _summary(info, data, evaluation),
+        chapters,
+        page,
+    )
+
+
+def _summary(info: BundleInfo, data: DatasetInfo, evaluation: dict[str, Any]) -> Report:
     metrics = evaluation["metrics"]
     images = {split: sum(counts.values()) for split, counts in data.counts.items()}
     opening = Report("Summary", "")
@@ -57,11 +69,4 @@ def write_page(
             ("code", info.code_version),
         ],
     )
-    bind(
-        f"{info.model_name}: {metrics['accuracy']:.1%} on {images['test']} test images",
-        f"A classifier of {len(info.classes)} classes, from its data to what it may be trusted "
-        "with.",
-        opening,
-        chapters,
-        page,
-    )
+    return opening

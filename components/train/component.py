@@ -52,10 +52,6 @@ def run(
     logs: Path,
 ) -> None:
     """Train one model; write its bundle to `model` and event files to `logs`."""
-    data = Dataset.open(dataset)
-    L.seed_everything(seed, verbose=False)
-    network = build(model_name, len(data.classes), image_size, pretrained)
-    transform = transform_spec(network, image_size)
     recipe = Recipe(
         optimizer=optimizer,
         learning_rate=learning_rate,
@@ -67,14 +63,6 @@ def run(
         cutmix=cutmix,
         weighs_classes=class_weights,
     )
-    feeds = Feeds(
-        data=data,
-        transform=transform,
-        augment=policy(augmentations, image_size),
-        batch_size=batch_size,
-        workers=worker_count(workers),
-        seed=seed,
-    )
     options = FitOptions(
         ema_decay=ema_decay,
         gradient_clip=gradient_clip,
@@ -85,11 +73,35 @@ def run(
         pretrained=pretrained,
         augmentations=augmentations,
     )
-    module = TrainingModule(network, transform, recipe, feeds.class_weights(class_weights))
+    _train(Dataset.open(dataset), image_size, batch_size, workers, recipe, options, model, logs)
+
+
+def _train(
+    data: Dataset,
+    image_size: int,
+    batch_size: int,
+    workers: int,
+    recipe: Recipe,
+    options: FitOptions,
+    model: Path,
+    logs: Path,
+) -> None:
+    L.seed_everything(options.seed, verbose=False)
+    network = build(options.model_name, len(data.classes), image_size, options.pretrained)
+    transform = transform_spec(network, image_size)
+    feeds = Feeds(
+        data=data,
+        transform=transform,
+        augment=policy(options.augmentations, image_size),
+        batch_size=batch_size,
+        workers=worker_count(workers),
+        seed=options.seed,
+    )
+    class_weights = feeds.class_weights(recipe.weighs_classes)
+    module = TrainingModule(network, transform, recipe, class_weights)
     fitted = fit(module, feeds, recipe, options, Layout.from_environ(), logs)
-    if not fitted.is_first_process:
-        return
-    _write(module, feeds, fitted, recipe, options, model)
+    if fitted.is_first_process:
+        _write(module, feeds, fitted, recipe, options, model)
 
 
 def _write(
