@@ -4,6 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# Container images often set this; without bytecode every step imports for ten seconds more.
+export PYTHONDONTWRITEBYTECODE :=
 
 # What `make run` trains on: a folder, an archive, s3://, https:// or kaggle://owner/dataset.
 DATA ?= sample://scenes
@@ -38,13 +40,12 @@ setup: $(READY) ## make .venv with the locked dependencies
 # was: start clean. With one the lock has changed: bring .venv up to date in place.
 # The wheels of torch on PyPI bring CUDA's libraries, several GB; for a machine without a
 # GPU set UV_INDEX to PyTorch's CPU index, lock again and set up from that lock.
-# Compiling once saves every step of a run ten seconds where Python may not write bytecode.
 $(READY): ci/requirements.txt ci/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
 		{ echo "error: $(PYTHON) is no Python 3.11 or 3.12; install one and run: make PYTHON=python3.11" >&2; exit 1; }
 	@if test -e $@; then rm $@; else $(PYTHON) -m venv --clear .venv; fi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r ci/uv.txt
-	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes ci/requirements.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes ci/requirements.txt
 	@touch $@
 
 run: $(READY) ## run the pipeline on this machine: make run DATA=images.zip
