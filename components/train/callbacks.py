@@ -21,6 +21,7 @@ from shared.vision.plots import confusion_matrix, image_grid
 
 log = logging.getLogger(__name__)
 _LINE_INTERVAL_S = 2.0
+_PICTURES_PER_RUN = 5  # drawing takes as long as a small epoch
 _CURVES = ("train_loss", "val_loss", "val_accuracy", "val_f1", "val_precision", "val_recall")
 
 
@@ -89,10 +90,10 @@ class TensorBoardPictures(Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if not isinstance(module, TrainingModule):
             raise TypeError(f"these pictures are of a TrainingModule, not {type(module).__name__}")
-        matrix = module.confusion.compute().cpu().numpy().astype(np.int64)
-        if trainer.sanity_checking or not (writer := _writer(trainer)):
-            return
         step = trainer.current_epoch
+        if not _is_shown(step, trainer.max_epochs or 1) or not (writer := _writer(trainer)):
+            return
+        matrix = module.confusion.compute().cpu().numpy().astype(np.int64)
         writer.add_figure("confusion matrix", confusion_matrix(matrix, self.classes), step)
         writer.add_figure("sample predictions", self._predictions(module), step)
 
@@ -110,6 +111,11 @@ class TensorBoardPictures(Callback):
             for row, label in zip(probabilities, labels, strict=True)
         ]
         return image_grid(list(pixels.numpy()), captions, is_right)
+
+
+def _is_shown(epoch: int, epochs: int) -> bool:
+    """Say whether pictures are drawn: some five times a run, and at its end."""
+    return (epoch + 1) % max(1, epochs // _PICTURES_PER_RUN) == 0 or epoch + 1 == epochs
 
 
 def progress_bar() -> list[Callback]:

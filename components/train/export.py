@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,7 +55,9 @@ def export(network: Classifier, samples: Tensor, folder: Path) -> tuple[float, i
     network = network.eval().cpu().float()
     if network.training:
         raise BundleError("train: the network is in training mode at export")
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # Sizes become constants: they are the bundle's; the batch size is compared below.
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
         features = network.features(samples[:2])
         scripted = torch.jit.script(
             _Whole(

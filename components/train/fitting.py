@@ -269,3 +269,5 @@ def _allow_known_warnings() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers")
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+    # That is what resuming looks like.
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import pickle
 import tempfile
 from pathlib import Path
 
@@ -115,22 +116,37 @@ def _from_location(location: str, model_name: str, classes: int, image_size: int
     with tempfile.TemporaryDirectory() as scratch:
         path = download(location, Path(scratch))
         overlay = {"file": str(path), "hf_hub_id": None, "url": ""}
+        options = {"pretrained": True, "pretrained_cfg_overlay": overlay}
         try:
-            body = _create(
-                model_name, classes, image_size, pretrained=True, pretrained_cfg_overlay=overlay
-            )
-        except (
-            OSError,
-            RuntimeError,
-            KeyError,
-            ValueError,
-            torch.serialization.pickle.PickleError,
-        ) as err:
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                body = _create(model_name, classes, image_size, **options)
+        except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as err:
+            reason = str(err).partition("\n")[0]
             raise InputError(
-                f"train: {location} holds no weights of '{model_name}': {str(err).splitlines()[0]}"
+                f"train: {location} holds no weights of '{model_name}': {reason}"
             ) from err
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        untouched = _equal_weights(body, _create(model_name, classes, image_size))
+    if untouched:  # timm only logs what it did not find
+        raise InputError(
+            f"train: {location} holds no weights of '{model_name}': {len(untouched)} of its "
+            f"tensors are not in the file, for example {untouched[0]}"
+        )
     log.info("weights of %s from %s", model_name, location)
     return body
+
+
+def _equal_weights(one: nn.Module, other: nn.Module) -> list[str]:
+    """Name the weight matrices of the body, not of its classifier, that are the same in both."""
+    state, classifier = other.state_dict(), id(other.get_classifier())
+    heads = tuple(n for n, module in other.named_modules() if id(module) == classifier)
+    return [
+        name
+        for name, value in one.state_dict().items()
+        if value.dim() > 1 and not name.startswith(heads) and torch.equal(value, state[name])
+    ]
 
 
 @torch.inference_mode()

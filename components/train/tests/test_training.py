@@ -1,0 +1,224 @@
+"""The whole component on coloured images: it learns, logs, exports and goes on."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from components.train.callbacks import History
+from components.train.component import run
+from components.train.fitting import Feeds, warmed_average
+from components.train.module import Recipe, cosine_with_warmup
+from shared.component.errors import UsageError
+from shared.component.spec import load_spec
+from shared.vision.bundle import open_bundle
+from shared.vision.errors import DatasetError
+from shared.vision.predictor import Predictor
+from shared.vision.tests.factories import SIZE, SPEC, make_dataset
+
+DEFAULTS = {
+    "model_name": "mobilenetv3_small_050",
+    "pretrained": "none",
+    "image_size": SIZE,
+    "epochs": 4,
+    "batch_size": 8,
+    "optimizer": "adamw",
+    "learning_rate": 0.003,
+    "weight_decay": 0.05,
+    "warmup_epochs": 0.5,
+    "augmentations": "light",
+    "label_smoothing": 0.1,
+    "mixup": 0.0,
+    "cutmix": 0.0,
+    "ema_decay": 0.9,
+    "gradient_clip": 1.0,
+    "class_weights": True,
+    "patience": 0,
+    "precision": "32-true",
+    "workers": 0,
+    "seed": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("data"), train=12)
+
+
+@pytest.fixture(autouse=True)
+def base(tmp_path, monkeypatch):
+    """A platform folder of the test's own, for checkpoints."""
+    (tmp_path / "ml").mkdir()
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path / "ml"))
+    return tmp_path / "ml"
+
+
+def train(data, tmp_path, **changes):
+    for name in ("model", "logs"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    options = DEFAULTS | changes
+    run(dataset=data.folder, model=tmp_path / "model", logs=tmp_path / "logs", **options)
+    return tmp_path / "model"
+
+
+def test_learns_the_colours_and_writes_a_bundle_that_answers(data, tmp_path, caplog):
+    caplog.set_level("INFO")
+    with open_bundle(train(data, tmp_path, epochs=8)) as bundle:
+        split = data.split("test")
+        answer = Predictor(bundle).predict_all(split.read, len(split))
+        assert (answer.labels == split.labels).mean() > 0.9
+        assert bundle.info.classes == data.classes
+        assert bundle.info.dataset_fingerprint == data.info.fingerprint
+        assert bundle.info.parity < 1e-4
+        assert (bundle.folder / "training" / "report.html").is_file()
+    lines = [r.message for r in caplog.records if r.message.startswith("epoch=")]
+    assert len(lines) == 8
+    spec = load_spec(__import__("pathlib").Path(__file__).parents[1])
+    for pattern in spec.metrics.values():
+        assert re.search(pattern, lines[-1])
+
+
+def test_tensorboard_holds_scores_curves_and_pictures(data, tmp_path):
+    train(data, tmp_path, epochs=2)
+    events = EventAccumulator(str(tmp_path / "logs")).Reload().Tags()
+    assert {
+        "val_f1",
+        "val_precision",
+        "val_recall",
+        "val_accuracy",
+        "val_loss",
+        "train_loss",
+    } <= set(events["scalars"])
+    assert {"confusion matrix", "sample predictions", "augmented samples"} <= {
+        tag.split("/")[0] for tag in events["images"]
+    }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mixup": 0.2, "cutmix": 0.5},
+        {"ema_decay": 0.0, "gradient_clip": 0.0, "class_weights": False},
+        {"optimizer": "sgd", "augmentations": "none", "label_smoothing": 0.0},
+        {"patience": 1},
+    ],
+)
+def test_every_option_trains(data, tmp_path, changes):
+    with open_bundle(train(data, tmp_path, epochs=2, **changes)) as bundle:
+        assert bundle.info.training["recipe"]["optimizer"] == changes.get("optimizer", "adamw")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("learning_rate", 0.01),
+        ("weight_decay", 0.5),
+        ("label_smoothing", 0.4),
+        ("augmentations", "none"),
+        ("mixup", 1.0),
+        ("cutmix", 1.0),
+        ("ema_decay", 0.0),
+        ("gradient_clip", 0.01),
+        ("warmup_epochs", 0.0),
+        ("batch_size", 16),
+        ("optimizer", "sgd"),
+        ("seed", 1),
+    ],
+)
+def test_every_parameter_changes_what_is_learned(data, tmp_path, name, value, plain_weights):
+    changed = weights(train(data, tmp_path, epochs=1, **{name: value}))
+    assert changed != plain_weights
+
+
+@pytest.fixture(scope="module")
+def plain_weights(data, tmp_path_factory):
+    return weights(train(data, tmp_path_factory.mktemp("plain"), epochs=1))
+
+
+def test_the_same_seed_gives_the_same_weights(data, tmp_path, plain_weights):
+    assert weights(train(data, tmp_path, epochs=1)) == plain_weights
+
+
+def weights(folder) -> bytes:
+    return (folder / "weights.safetensors").read_bytes()
+
+
+def test_goes_on_from_its_checkpoint(data, tmp_path, monkeypatch, base):
+    seen: list[int] = []
+    original = History.on_train_epoch_end
+
+    def interrupted(self, trainer, module):
+        original(self, trainer, module)
+        seen.append(trainer.current_epoch)
+        if len(seen) == 3:
+            raise SystemExit(143)
+
+    monkeypatch.setattr(History, "on_train_epoch_end", interrupted)
+    with pytest.raises(SystemExit):
+        train(data, tmp_path)
+    assert not (tmp_path / "model" / "bundle.json").exists()
+    train(data, tmp_path)
+    assert seen[:3] == [0, 1, 2]
+    assert seen[3:] == list(range(seen[3], 4))
+    assert seen[3] >= 2  # not from the start
+    assert not list((base / "checkpoints").iterdir())
+
+
+def test_a_single_class_is_too_few(tmp_path, data):
+    feeds = Feeds(data, SPEC, None, 8, 0, 0)
+    assert feeds.class_weights(True).tolist() == [1.0, 1.0, 1.0]
+    lonely = make_dataset(tmp_path / "one", train=1, val=1, test=1)
+    lonely.split("train").labels[:] = 0
+    with pytest.raises(DatasetError, match="at least two classes"):
+        _with_labels(lonely, 0)
+
+
+def _with_labels(data, label):
+    feeds = Feeds.__new__(Feeds)
+    split = data.split("train")
+    split.labels[:] = label
+    feeds.__dict__["train"] = split
+    Feeds.__init__(feeds, data, SPEC, None, 8, 0, 0)
+
+
+def test_an_unknown_optimizer_is_named(data, tmp_path):
+    with pytest.raises(UsageError, match="adamm"):
+        train(data, tmp_path, optimizer="adamm")
+
+
+def test_the_schedule_rises_and_falls_to_zero():
+    rates = [cosine_with_warmup(step, 100, 10) for step in range(101)]
+    assert all(a < b for a, b in itertools.pairwise(rates[:10]))
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
+    assert max(rates) == 1.0
+    assert abs(rates[-1]) < 1e-9
+
+
+def test_the_average_forgets_its_start_and_copies_counters():
+    update = warmed_average(0.99)
+    averaged, counter = [torch.full((3,), 100.0)], [torch.tensor([0])]
+    for step in range(1, 60):
+        update(averaged, [torch.zeros(3)], torch.tensor(step))
+        update(counter, [torch.tensor([step])], torch.tensor(step))
+    assert float(averaged[0].max()) < 1e-3
+    assert int(counter[0]) == 59
+
+
+def test_class_weights_are_inverse_to_frequency(tmp_path):
+    data = make_dataset(tmp_path, train=6)
+    feeds = Feeds(data, SPEC, None, 8, 0, 0)
+    feeds.train.labels[:6] = 0
+    counts = np.bincount(feeds.train.labels)
+    found = feeds.class_weights(True).numpy()
+    assert np.allclose(found * counts, (found * counts)[0])
+    assert found.mean() == pytest.approx(1)
+    assert feeds.class_weights(False).tolist() == [1, 1, 1]
+
+
+def test_a_recipe_names_every_field():
+    assert Recipe.__dataclass_fields__.keys() >= {"optimizer", "learning_rate", "weighs_classes"}
