@@ -93,7 +93,7 @@ def score(
         ),
         confusion=confusion.numpy(),
     )
-    _cross_check(scores, predictions, labels)
+    cross_check(scores, predictions, labels)
     return scores
 
 
@@ -109,7 +109,7 @@ def interval(is_right: npt.NDArray[np.bool_], samples: int, seed: int) -> tuple[
     return float(low), float(high)
 
 
-def _cross_check(scores: Scores, predictions: Predictions, labels: npt.NDArray[np.int64]) -> None:
+def cross_check(scores: Scores, predictions: Predictions, labels: npt.NDArray[np.int64]) -> None:
     """Refuse figures that contradict each other, as in train-mode evaluations."""
     confusion = scores.confusion
     roads = {
