@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from components.fit_detector.calibration import FalseAlarms, calibrate, class_mix_power, power
 from components.fit_detector.page import write_page
-from shared.component.errors import UsageError
+from shared.component.errors import InputError
 from shared.component.files import write_json
 from shared.component.progress import track
 from shared.vision.bundle import open_bundle
@@ -29,6 +29,7 @@ _MIX_SHARES = (0.25, 0.5, 0.75, 1.0)
 _CORRUPTED_IMAGES = 256  # windows are drawn from so many; more would only cost time
 # A window must be small beside its reference, or the reference's own chance decides.
 _LEAST_WINDOWS = 3
+_LEAST_WINDOW = 10  # of fewer images even a changed world looks like chance
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,7 @@ def run(
     """Fit, calibrate and measure a detector; write it to `detector`."""
     data = Dataset.open(dataset)
     images = HeldOut((data.split("val"), data.split("test")))
-    if len(images) < _LEAST_WINDOWS * window:
-        raise UsageError(
-            f"fit_detector: {len(images)} held-out images are too few for windows of {window}; "
-            f"set window to at most {len(images) // _LEAST_WINDOWS}"
-        )
+    window = _fitting_window(window, len(images))
     with open_bundle(model) as bundle:
         predictor = Predictor(bundle)
         clean = predictor.predict_all(images.read, len(images))
@@ -93,6 +90,21 @@ def run(
         100 * significance,
         false_alarms.threshold,
     )
+
+
+def _fitting_window(window: int, images: int) -> int:
+    """Return the window asked for, or the largest that so many held-out images allow."""
+    largest = images // _LEAST_WINDOWS
+    if largest < _LEAST_WINDOW:
+        raise InputError(
+            f"fit_detector: {images} held-out images are too few for a drift detector; give more "
+            f"validation or test images, at least {_LEAST_WINDOWS * _LEAST_WINDOW} in all"
+        )
+    if window > largest:
+        log.warning(
+            "%d held-out images suffice for windows of %d, not of %d", images, largest, window
+        )
+    return min(window, largest)
 
 
 def _facts(
