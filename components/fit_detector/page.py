@@ -36,7 +36,7 @@ def write_page(
         ]
     )
     alarms.verdict(
-        "The intended rate lies in the measured interval."
+        "The measured rate fits the intended one, as far as so many windows can tell."
         if facts["is_as_stated"]
         else "The measured rate does not fit the intended one: the detector is not calibrated.",
         bool(facts["is_as_stated"]),
