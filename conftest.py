@@ -1,11 +1,10 @@
-"""What all tests share: threads that wait quietly, as in a component's own process."""
+"""What all tests share: one thread each, since two processes of them run side by side."""
 
 from __future__ import annotations
 
 import os
 
-# See shared/component/runtime.py; with several test processes on few cores, threads that
-# spin while they wait cost a factor of ten. Read when torch is imported, so set here.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Threads that wait for one another spin; with more of them than cores everything becomes
+# several times slower. Read when torch is imported, so set here, for child processes too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")

@@ -11,7 +11,7 @@ import torch
 from components.train.augmentations import policy
 from components.train.export import export
 from components.train.fitting import Feeds, FitOptions, Fitted, fit
-from components.train.loader import worker_count
+from components.train.loader import limit_threads, worker_count
 from components.train.module import Recipe, TrainingModule
 from components.train.network import build, transform_spec
 from components.train.page import write_page
@@ -87,6 +87,8 @@ def _train(
     logs: Path,
 ) -> None:
     L.seed_everything(options.seed, verbose=False)
+    workers = worker_count(workers)
+    limit_threads(workers)
     network = build(options.model_name, len(data.classes), image_size, options.pretrained)
     transform = transform_spec(network, image_size)
     feeds = Feeds(
@@ -94,7 +96,7 @@ def _train(
         transform=transform,
         augment=policy(options.augmentations, image_size),
         batch_size=batch_size,
-        workers=worker_count(workers),
+        workers=workers,
         seed=options.seed,
     )
     class_weights = feeds.class_weights(recipe.weighs_classes)

@@ -123,8 +123,20 @@ def loader(
 
 
 def worker_count(requested: int) -> int:
-    """Return `requested`, or one worker per core this process may use for -1."""
-    return len(os.sched_getaffinity(0)) if requested < 0 else requested
+    """Return `requested`; for -1 one worker per core, or per two where the CPU also trains."""
+    cores = len(os.sched_getaffinity(0))
+    if requested >= 0:
+        return requested
+    return cores if torch.cuda.is_available() else max(1, cores // 2)
+
+
+def limit_threads(workers: int) -> None:
+    """Leave the training threads the cores that no loader process uses.
+
+    More threads than cores cost far more than they give: those that wait for one another
+    spin, on cores that the loader needs (4 times slower on two cores).
+    """
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) - workers))
 
 
 def _one_thread(_worker: int) -> None:

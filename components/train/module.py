@@ -52,7 +52,7 @@ class TrainingModule(L.LightningModule):
         self, network: Classifier, transform: TransformSpec, recipe: Recipe, class_weights: Tensor
     ) -> None:
         super().__init__()
-        self.network, self.recipe = network, recipe
+        self.network, self.recipe = network.to(memory_format=torch.channels_last), recipe
         scale, offset = (torch.from_numpy(a).view(1, 3, 1, 1) for a in normalisation(transform))
         self.register_buffer("scale", scale, persistent=False)
         self.register_buffer("offset", offset, persistent=False)

@@ -46,9 +46,6 @@ def main(
     layout = Layout.from_environ(environ)
     logs.configure()
     signal.signal(signal.SIGTERM, _terminate)
-    # OpenMP threads that spin while they wait steal the cores of loader processes and of
-    # steps running beside this one: ten times slower on two busy cores. Read at torch's import.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         values = resolve(spec, vars(arguments), layout)
         run = run or importlib.import_module(f"components.{spec.name}.component").run

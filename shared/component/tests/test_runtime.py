@@ -19,9 +19,8 @@ from shared.component.tests.factories import MakeFolder
 
 
 @pytest.fixture(autouse=True)
-def _process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _process_state() -> Iterator[None]:
     """`main` is a process's edge: put back what it sets for its whole process."""
-    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     terminate, levels = signal.getsignal(signal.SIGTERM), logging.getLogger("shared").level
     yield
     signal.signal(signal.SIGTERM, terminate)
