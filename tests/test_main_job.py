@@ -27,9 +27,9 @@ from ci.problems import REPOSITORY
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("main_job")]
 JOBS = ("FetchData", "Preprocess", "Train", "Evaluate", "Explain", "FitDetector", "Register")
 PARAMETERS = {
-    "TrainDataset": "sample://scenes?images=120&test=48&unlabelled=0&size=48",
+    "TrainDataset": "sample://scenes?images=96&test=36&unlabelled=0&size=48",
     "ImageSize": "32",
-    "Epochs": "3",
+    "Epochs": "2",
     "BatchSize": "16",
     "PretrainedWeights": "none",
     "MinAccuracy": "0.01",
@@ -149,7 +149,7 @@ def test_every_figure_follows_from_the_package_and_the_frozen_test_set(laptop, f
     logits, labels = answer(tmp_path / "bundle" / "model.ts", info, frozen)
     said = logits.argmax(1)
     found = evaluation_of(laptop, execution)["metrics"]
-    assert len(labels) == 48
+    assert len(labels) == 36
     assert found["accuracy"] == pytest.approx((said == labels).mean(), abs=1e-6)
     assert found["macro_f1"] == pytest.approx(f1_score(labels, said, average="macro"), abs=1e-6)
     assert info["metrics"]["test_accuracy"] == found["accuracy"]
