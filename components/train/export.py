@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from components.train.network import Classifier
+from shared.component.files import atomic
 from shared.vision.errors import BundleError
 from shared.vision.script import load_script
 
@@ -65,13 +66,16 @@ def export(network: Classifier, samples: Tensor, folder: Path) -> tuple[float, i
                 torch.jit.trace(_Part(network.body, network.head), features),
             ).eval()
         )
-        scripted.save(str(folder / "model.ts"))
-    save_file(
-        {name: value.contiguous() for name, value in network.body.state_dict().items()},
-        folder / "weights.safetensors",
-    )
-    (folder / "weights.safetensors").chmod(0o644)  # safetensors makes it private
+    weights = {name: value.contiguous() for name, value in network.body.state_dict().items()}
+    # Written by us: torch's own writer ends the process where the disk is full.
+    _write(folder / "model.ts", scripted.save_to_buffer())
+    _write(folder / "weights.safetensors", save(weights))
     return _parity(network, folder / "model.ts", samples), _embedding_size(network, features)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with atomic(path) as aside:
+        aside.write_bytes(data)
 
 
 @torch.inference_mode()

@@ -148,15 +148,9 @@ def fit(
     """
     checkpoints = _checkpoint_folder(layout, logs) / _identity(feeds, recipe, options)
     history = History(images=len(feeds.train))
-    keeper = ModelCheckpoint(
-        checkpoints,
-        filename="best",
-        monitor="val_f1",
-        mode="max",
-        save_last=True,
-        enable_version_counter=False,
-    )
-    trainer = _trainer(feeds, recipe, options, layout, logs, [history, keeper])
+    keeper = _keeper(checkpoints, "best", monitor="val_f1", mode="max")
+    latest = _keeper(checkpoints, "last")
+    trainer = _trainer(feeds, recipe, options, layout, logs, [history, keeper, latest])
     last = checkpoints / "last.ckpt"
     if last.is_file():
         log.info("resuming from %s", last)
@@ -174,6 +168,17 @@ def fit(
     if trainer.is_global_zero:
         shutil.rmtree(checkpoints)  # a finished run needs no resuming
     return Fitted(history.epochs, best, trainer.is_global_zero)
+
+
+def _keeper(folder: Path, name: str, **choice: str) -> ModelCheckpoint:
+    """Keep one checkpoint, renewed after an epoch: the best by `choice`, else the latest."""
+    return ModelCheckpoint(
+        folder,
+        filename=name,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+        **choice,
+    )
 
 
 def _trainer(

@@ -136,7 +136,8 @@ def limit_threads(workers: int) -> None:
     More threads than cores cost far more than they give: those that wait for one another
     spin, on cores that the loader needs (4 times slower on two cores).
     """
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) - workers))
+    free = max(1, len(os.sched_getaffinity(0)) - workers)
+    torch.set_num_threads(min(free, torch.get_num_threads()))  # OMP_NUM_THREADS may say fewer
 
 
 def _one_thread(_worker: int) -> None:

@@ -47,7 +47,7 @@ DEFAULTS = {
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return make_dataset(tmp_path_factory.mktemp("data"), train=12)
+    return make_dataset(tmp_path_factory.mktemp("data"), train=20)
 
 
 @pytest.fixture(autouse=True)
