@@ -8,9 +8,11 @@ from the platform (/opt/ml), else from the default in component.yaml. Exit statu
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -28,6 +30,7 @@ from shared.component.spec import ComponentSpec, ParameterValue, Port, load_spec
 log = logging.getLogger(__name__)
 # SageMaker shows 1,024 characters of a failure reason.
 _FAILURE_REASON_CHARS = 1024
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(
@@ -46,6 +49,7 @@ def main(
     layout = Layout.from_environ(environ)
     logs.configure()
     signal.signal(signal.SIGTERM, _terminate)
+    values: dict[str, ParameterValue | Path | None] = {}
     try:
         values = resolve(spec, vars(arguments), layout)
         run = run or importlib.import_module(f"components.{spec.name}.component").run
@@ -53,7 +57,7 @@ def main(
     except VisionloopError as err:
         return _fail(spec, layout, str(err), err.exit_status)
     except OSError as err:
-        return _fail(spec, layout, _describe(spec, err), 1)
+        return _fail(spec, layout, _describe(spec, err, values), 1)
     except Exception:  # noqa: BLE001 - the process edge: explain, keep the trace in the log
         traceback.print_exc()
         return _fail(spec, layout, traceback.format_exc(limit=-1), 1)
@@ -160,10 +164,16 @@ def _help(port: Port) -> str:
     return text.replace("%", "%%")
 
 
-def _describe(spec: ComponentSpec, err: OSError) -> str:
-    where = f": {err.filename}" if err.filename else ""
-    remedy = {28: "; free some space or mount a larger volume"}.get(err.errno or 0, "")
-    return f"{spec.name}: {err.strerror or err}{where}{remedy}"
+def _describe(
+    spec: ComponentSpec, err: OSError, values: Mapping[str, ParameterValue | Path | None]
+) -> str:
+    """Say what happened and where; a full disk seldom says where it is."""
+    where, remedy = err.filename, ""
+    if err.errno in _NO_ROOM:
+        outputs = [path for name in spec.outputs if isinstance(path := values.get(name), Path)]
+        where = where or min(outputs, key=lambda path: shutil.disk_usage(path).free, default="")
+        remedy = "; free some space or mount a larger volume"
+    return f"{spec.name}: {err.strerror or err}{f': {where}' if where else ''}{remedy}"
 
 
 def _fail(spec: ComponentSpec, layout: Layout, reason: str, status: int) -> int:

@@ -12,6 +12,7 @@ sha256, so a half-written or tampered bundle is refused.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import shutil
@@ -125,6 +126,8 @@ def _unpack(archive: Path, folder: Path) -> None:
         with tarfile.open(archive) as tar:
             tar.extractall(folder, filter="data")  # refuses links and paths that lead outside
     except (tarfile.TarError, EOFError, OSError, gzip.BadGzipFile) as err:
+        if isinstance(err, OSError) and err.errno == errno.ENOSPC:
+            raise  # the disk, not the bundle: the runtime explains it
         raise BundleError(f"bundle: cannot unpack {archive}: {err}; train again") from err
 
 
