@@ -55,7 +55,7 @@ run: $(READY) ## run the pipeline on this machine: make run DATA=images.zip
 		-p MinMacroF1=$(MIN_MACRO_F1) -p MinClassRecall=$(MIN_CLASS_RECALL) $(ARGS)
 
 test: check ## check and run the fast tests
-	$(BIN)/pytest -q -n 2 -m "not (docker or e2e or labelstudio or browser)"
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not (docker or e2e or labelstudio or browser)"
 
 check: $(READY) ## format, lint, types, and the house's own rules
 	$(BIN)/ruff format --check --quiet .
