@@ -222,3 +222,15 @@ def test_class_weights_are_inverse_to_frequency(tmp_path):
 
 def test_a_recipe_names_every_field():
     assert Recipe.__dataclass_fields__.keys() >= {"optimizer", "learning_rate", "weighs_classes"}
+
+
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # mlflow's own
+def test_mlflow_gets_the_figures_where_an_address_is_set(data, tmp_path, monkeypatch):
+    import mlflow
+
+    address = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    train(data, tmp_path, epochs=1)
+    runs = mlflow.tracking.MlflowClient(address).search_runs(["1"])
+    assert {"val_f1", "val_accuracy", "train_loss"} <= runs[0].data.metrics.keys()
+    assert runs[0].info.status == "FINISHED"
