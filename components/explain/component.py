@@ -22,7 +22,7 @@ from components.explain.page import write_page
 from shared.component.errors import UsageError
 from shared.component.progress import track
 from shared.vision.bundle import open_bundle
-from shared.vision.dataset import Dataset, Split
+from shared.vision.dataset import Dataset, Split, classes_in_turn
 from shared.vision.predictor import Predictions, Predictor
 from shared.vision.transforms import decode_pixels, normalise
 
@@ -96,7 +96,7 @@ def choose(
     groups = {
         "most wrong": wrong[np.argsort(-confidences[wrong])],
         "most unsure": np.argsort(confidences),
-        "sample": _spread(labels, seed),
+        "sample": classes_in_turn(labels, seed),
     }
     taken: dict[int, str] = {}
     for group, ranked in groups.items():
@@ -152,15 +152,3 @@ def _method_names(methods: str) -> list[str]:
             f"explain: parameter 'methods' is {methods!r}; choose from {', '.join(METHODS)}"
         )
     return names
-
-
-def _spread(labels: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
-    """Order images so that the classes take turns, at random within each."""
-    shuffled = np.random.default_rng(seed).permutation(len(labels))
-    turn = np.zeros(len(labels), dtype=np.int64)
-    seen: dict[int, int] = {}
-    for index in shuffled:
-        label = int(labels[index])
-        turn[index] = seen.get(label, 0)
-        seen[label] = seen.get(label, 0) + 1
-    return np.asarray(shuffled[np.argsort(turn[shuffled], kind="stable")])

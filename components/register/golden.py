@@ -8,10 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from shared.component.files import write_json
-from shared.vision.dataset import Split
+from shared.vision.dataset import Split, classes_in_turn
 from shared.vision.predictor import Predictor
 
 _DECIMALS = 6
@@ -21,7 +19,7 @@ def write_golden(
     folder: Path, split: Split, predictor: Predictor, images: int, seed: int
 ) -> list[dict[str, Any]]:
     """Write images, the classes in turn, and golden.json with the expected answers."""
-    chosen = _in_turn(split, seed)[:images]
+    chosen = classes_in_turn(split.labels, seed)[:images]
     records = list(split.records())
     data = [split.read(int(i)) for i in chosen]
     expected = predictor.predict(data).probabilities
@@ -40,11 +38,3 @@ def write_golden(
         )
     write_json(folder / "golden.json", {"classes": split.classes, "images": entries})
     return entries
-
-
-def _in_turn(split: Split, seed: int) -> list[int]:
-    """Order images so that the classes take turns, at random within each."""
-    shuffled = np.random.default_rng(seed).permutation(len(split))
-    by_class = [shuffled[split.labels[shuffled] == c] for c in range(len(split.classes))]
-    longest = max(len(rows) for rows in by_class)
-    return [int(rows[n]) for n in range(longest) for rows in by_class if n < len(rows)]

@@ -230,6 +230,17 @@ class Dataset:
         )
 
 
+def classes_in_turn(labels: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
+    """Order image numbers so that the classes take turns, at random within each."""
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    turn = np.zeros(len(labels), dtype=np.int64)
+    for name in np.unique(labels):
+        rows = shuffled[labels[shuffled] == name]
+        turn[rows] = np.arange(len(rows))
+    order = np.lexsort((labels[shuffled], turn[shuffled]))
+    return np.asarray(shuffled[order])
+
+
 def _index_lines(shard: Path) -> Iterator[dict[str, Any]]:
     try:
         if not shard.is_file():
