@@ -79,9 +79,9 @@ def _pixelate(level: int, _side: int) -> A.BasicTransform:
 def _rain(level: int, side: int) -> A.BasicTransform:
     dim = (0.95, 0.85, 0.75, 0.65, 0.5)[level]
     return A.RandomRain(
-        drop_length=max(3, (4, 7, 10, 14, 20)[level] * side // 128),
+        drop_length=max(3, (4, 8, 14, 22, 32)[level] * side // 128),
         drop_width=1,
-        blur_value=(1, 3, 3, 5, 7)[level],
+        blur_value=(1, 1, 1, 1, 3)[level],
         brightness_coefficient=dim,
         rain_type="default",
         p=1,

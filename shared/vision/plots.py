@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 GOOD, BAD, ACCENT, SOFT = "#1d7a4c", "#b3261e", "#1f6f8b", "#8894a3"
@@ -60,6 +61,8 @@ def curves(
     """Draw lines over a common x axis, with a legend and light grid."""
     figure = Figure(figsize=(6.4, 3.6))
     axes = figure.subplots()
+    if len(lines) > 10:  # the default cycle would give two lines one colour
+        axes.set_prop_cycle(color=colormaps["tab20"](range(20)))
     for name, values in lines.items():
         axes.plot(x, values, label=name, linewidth=1.8, marker="o" if len(x) < 12 else None)
     axes.set_xlabel(x_label)
