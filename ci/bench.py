@@ -248,7 +248,7 @@ def _our_loader(folder: Path) -> float:
     import torch
 
     from components.train.augmentations import policy
-    from components.train.loader import EpochBatches, TrainingBatches, loader, worker_count
+    from components.train.loader import EpochBatches, TrainingBatches, loader
     from shared.vision.dataset import Dataset
     from shared.vision.transforms import TransformSpec, normalisation
 
@@ -262,7 +262,7 @@ def _our_loader(folder: Path) -> float:
     def normalised(batch: Any) -> int:
         return len(batch[0].permute(0, 3, 1, 2).float() * scale + offset)
 
-    return _rate(loader(batches, keys, worker_count(-1), pin_memory=False), normalised)
+    return _rate(loader(batches, keys, len(os.sched_getaffinity(0)), pin_memory=False), normalised)
 
 
 def _image_folder(folder: Path) -> float:
