@@ -1,7 +1,6 @@
 """The main job as a newcomer runs it, and its figures by another road.
 
-One run of the command serves most tests. With `-n 2` give `--dist loadfile` as well, or each
-worker pays for a run of its own; xdist_group is lost on xdist 3.8 with pytest 9.
+One run of the command serves most tests.
 """
 
 from __future__ import annotations
