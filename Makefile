@@ -62,7 +62,7 @@ run: $(READY) ## run the pipeline on this machine: make run DATA=images.zip
 test: check ## check and run the fast tests
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-house test-components
 
-FAST := -q --durations=5 -m "not (docker or e2e or labelstudio or browser)"
+FAST := -q --durations=5
 
 test-house: $(READY) ## run the tests of the host side and of the whole
 	$(BIN)/pytest $(FAST) tests shared
