@@ -2,6 +2,7 @@
 
     bundle.json           classes in order, transform, temperature, metrics, sha256 of files
     model.ts              TorchScript: float32 [B, 3, S, S] -> (logits, embedding)
+    model.onnx            the same network for ONNX Runtime, where its parity is proven
     weights.safetensors   the same weights, to fine-tune from
     detector/             drift detector (final bundle)
     golden/               images with their expected probabilities (final bundle)
@@ -29,6 +30,7 @@ from shared.vision.errors import BundleError
 from shared.vision.transforms import TransformSpec
 
 SCHEMA_VERSION = 1
+ONNX = "model.onnx"
 ARCHIVE = "model.tar.gz"  # the name SageMaker gives a packed model
 
 
@@ -38,6 +40,8 @@ class BundleInfo:
 
     temperature: logits are divided by it before the softmax.
     parity: largest absolute difference of logits, TorchScript against eager.
+    onnx_parity: largest absolute difference of logits, embeddings and probabilities, ONNX
+        against TorchScript; None where there is no model.onnx to serve from.
     metrics: scalars by name, validation (train) and test (evaluate).
     dataset_fingerprint, test_fingerprint: of the data set it was trained on.
     files: sha256 by path inside the bundle.
@@ -51,6 +55,7 @@ class BundleInfo:
     dataset_fingerprint: str
     test_fingerprint: str
     code_version: str
+    onnx_parity: float | None = None
     temperature: float = 1.0
     metrics: dict[str, float] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
@@ -72,6 +77,12 @@ class Bundle:
     @property
     def weights(self) -> Path:
         return self.folder / "weights.safetensors"
+
+    @property
+    def onnx(self) -> Path | None:
+        """Return model.onnx where bundle.json names it and its parity; else None."""
+        is_proven = self.info.onnx_parity is not None and ONNX in self.info.files
+        return self.folder / ONNX if is_proven else None
 
 
 def write_bundle(folder: Path, info: BundleInfo) -> Bundle:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from shared.component.progress import track
 from shared.vision.bundle import Bundle
+from shared.vision.engines import Engine, TorchScriptEngine, open_engine
 from shared.vision.errors import BundleError
-from shared.vision.script import load_script
 from shared.vision.transforms import TransformSpec, decode_pixels, normalise
+
+if TYPE_CHECKING:
+    import torch
 
 BATCH_SIZE = 64
 
@@ -58,12 +61,37 @@ class Predictions:
 class Predictor:
     """A bundle, ready to answer; always in evaluation mode."""
 
-    def __init__(self, bundle: Bundle, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: str = "cpu",
+        engine: str = "torchscript",
+        threads: int | None = None,
+        is_frozen: bool = False,
+    ) -> None:
+        """Open the bundle's network.
+
+        engine, threads, is_frozen: as `open_engine` takes them.
+        Raises:
+            BundleError: the bundle is unfit for the engine, or answers otherwise than it says.
+        """
         self.classes: tuple[str, ...] = bundle.info.classes
         self.transform: TransformSpec = bundle.info.transform
         self.temperature: float = bundle.info.temperature
-        self.device = torch.device(device)
-        self.module: torch.jit.ScriptModule = _load(bundle, self.device)
+        self.engine: Engine = open_engine(bundle, engine, device, threads, is_frozen)
+
+    @property
+    def module(self) -> torch.jit.ScriptModule:
+        """Return the script module, for gradients and activations.
+
+        Raises:
+            BundleError: another engine answers.
+        """
+        if not isinstance(self.engine, TorchScriptEngine):
+            raise BundleError(
+                f"predictor: the {self.engine.name} engine has no module; choose engine torchscript"
+            )
+        return self.engine.module
 
     def predict(self, images: Sequence[bytes]) -> Predictions:
         """Answer for encoded images of any size.
@@ -92,11 +120,7 @@ class Predictor:
         return Predictions.concatenate([self._forward(batch) for batch in _batches(pixels)])
 
     def _forward(self, pixels: npt.NDArray[np.uint8]) -> Predictions:
-        if self.module.training:
-            raise BundleError("predictor: the model is in training mode; call eval()")
-        images = torch.from_numpy(normalise(pixels, self.transform)).to(self.device)
-        with torch.inference_mode():
-            logits, embeddings = (part.float().cpu().numpy() for part in self.module(images))
+        logits, embeddings = self.engine.forward(normalise(pixels, self.transform))
         return Predictions(logits, softmax(logits / self.temperature), embeddings)
 
 
@@ -104,19 +128,6 @@ def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return probabilities over the last axis."""
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float32)
-
-
-def _load(bundle: Bundle, device: torch.device) -> torch.jit.ScriptModule:
-    module = load_script(bundle.script, device)
-    size, classes = bundle.info.transform.image_size, len(bundle.info.classes)
-    with torch.inference_mode():
-        logits, _ = module(torch.zeros(1, 3, size, size, device=device))
-    if logits.shape != (1, classes):
-        raise BundleError(
-            f"bundle: the model answers with {logits.shape[1]} classes, "
-            f"bundle.json names {classes}; train again"
-        )
-    return module
 
 
 def _batches(pixels: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:

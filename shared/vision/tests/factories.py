@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -117,17 +118,39 @@ class Network(nn.Module):
         return logits, embedding
 
 
+def export_onnx(network: nn.Module) -> bytes:
+    """Return a network as ONNX, for any batch size."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's own, of its own internals
+        program = torch.onnx.export(
+            network,
+            (torch.zeros(2, 3, SIZE, SIZE),),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            input_names=["images"],
+            output_names=["logits", "embeddings"],
+            verbose=False,
+        )
+    return program.model_proto.SerializeToString()
+
+
 def make_bundle(
     folder: Path,
     dataset: Dataset | None = None,
     network: nn.Module | None = None,
     classes: tuple[str, ...] = tuple(sorted(COLOURS)),
+    has_onnx: bool = False,
 ) -> Bundle:
-    """Write a bundle of a network that needs no training."""
+    """Write a bundle of a network that needs no training.
+
+    has_onnx: write model.onnx too, which takes seconds the first time.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     network = (network or Network()).eval()
     torch.jit.script(network).save(str(folder / "model.ts"))
     save_file(network.state_dict(), folder / "weights.safetensors")
+    if has_onnx:
+        (folder / "model.onnx").write_bytes(export_onnx(network))
     return write_bundle(
         folder,
         BundleInfo(
@@ -136,6 +159,7 @@ def make_bundle(
             model_name="colours",
             embedding_size=3,
             parity=0.0,
+            onnx_parity=0.0 if has_onnx else None,
             dataset_fingerprint=dataset.info.fingerprint if dataset else "",
             test_fingerprint=dataset.info.test_fingerprint if dataset else "",
             code_version="test",
