@@ -147,6 +147,8 @@ def make_bundle(
     """
     folder.mkdir(parents=True, exist_ok=True)
     network = (network or Network()).eval()
+    with torch.inference_mode():
+        _, embedding = network(torch.zeros(1, 3, SIZE, SIZE))
     torch.jit.script(network).save(str(folder / "model.ts"))
     save_file(network.state_dict(), folder / "weights.safetensors")
     if has_onnx:
@@ -157,7 +159,7 @@ def make_bundle(
             classes=classes,
             transform=SPEC,
             model_name="colours",
-            embedding_size=3,
+            embedding_size=embedding.shape[1],
             parity=0.0,
             onnx_parity=0.0 if has_onnx else None,
             dataset_fingerprint=dataset.info.fingerprint if dataset else "",
