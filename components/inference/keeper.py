@@ -1,0 +1,100 @@
+"""Decide in a worker, without locks, whether an image is kept for people to review.
+
+Kept is an image the model is unsure of, and every n-th one whatever the model says.
+The bytes go to the spool folder, whole or not at all; the collector brings them on
+(review.py). Nothing here raises: an image that could not be written has reasons and
+no name, which the collector counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.component.files import atomic
+
+LOW_CONFIDENCE = "low_confidence"
+SAMPLED = "sampled"
+NAME_PATTERN = re.compile(r"[0-9a-f]{64}\.[a-z0-9]{1,5}")  # <sha256>.<extension>
+_MINUTE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of one image; these are fields of its ImageRecord.
+
+    kept: file name in the spool folder, "" when it is not there.
+    reasons: why it was to be kept, empty when it was not.
+    """
+
+    kept: str = ""
+    sha256: str = ""
+    reasons: tuple[str, ...] = ()
+
+
+class Keeper:
+    """One worker's share of the review queue.
+
+    min_confidence: on a scale of 0 to 100, as an operator sets it; below it is kept.
+    sampling_interval: every n-th prediction is kept, 0 for none. The count starts at
+        a random phase, so that many short-lived workers together keep the right share.
+    per_minute: images kept at most; more than that are not asked for.
+    """
+
+    def __init__(
+        self,
+        spool: Path,
+        min_confidence: float = 70.0,
+        sampling_interval: int = 1000,
+        per_minute: int = 60,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._spool = spool
+        self._min_confidence = min_confidence
+        self._interval = sampling_interval
+        self._per_minute = per_minute
+        self._clock = clock
+        self._until_sample = secrets.randbelow(sampling_interval) + 1 if sampling_interval else 0
+        self._minute = -1
+        self._kept_this_minute = 0
+
+    def consider(self, data: bytes, extension: str, confidence: float) -> Kept:
+        """Keep an encoded image if there is a reason to.
+
+        extension: of its format, lower case without a dot; confidence: in [0, 1].
+        """
+        reasons = self._reasons(confidence)
+        if not reasons or not self._has_room():
+            return Kept()
+        sha256 = hashlib.sha256(data).hexdigest()
+        path = self._spool / f"{sha256}.{extension}"
+        try:
+            if not path.exists():
+                with atomic(path) as aside:
+                    aside.write_bytes(data)
+        except OSError:
+            return Kept("", sha256, reasons)
+        return Kept(path.name, sha256, reasons)
+
+    def _reasons(self, confidence: float) -> tuple[str, ...]:
+        reasons: tuple[str, ...] = (
+            (LOW_CONFIDENCE,) if 100 * confidence < self._min_confidence else ()
+        )
+        if self._interval:
+            self._until_sample -= 1
+            if self._until_sample == 0:
+                self._until_sample = self._interval
+                reasons += (SAMPLED,)
+        return reasons
+
+    def _has_room(self) -> bool:
+        minute = int(self._clock() // _MINUTE_S)
+        if minute != self._minute:
+            self._minute, self._kept_this_minute = minute, 0
+        self._kept_this_minute += 1
+        return self._kept_this_minute <= self._per_minute

@@ -1,0 +1,169 @@
+"""CloudWatch metrics in embedded metric format, one set of lines an interval.
+
+`MetricsWindow` adds up what the records say and gives the lines; aws-lambda-powertools
+writes the format. On an endpoint CloudWatch takes them from stdout with no API call.
+
+Namespace visionloop, dimensions EndpointName, VariantName, ModelVersion; besides:
+ErrorKind, Label, ImageFormat, StatusClass, each in lines of its own.
+Format and limits: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
+    AmazonCloudWatchEMFProvider,
+)
+
+from components.inference.records import AnswerRecord, ImageRecord, RequestRecord
+
+NAMESPACE = "visionloop"
+PHASES = ("queue", "decode", "forward", "encode", "total")
+# The format takes 100 values a metric; the library prints by itself at the hundredth.
+MOST_VALUES = 99
+MOST_NAMES = 100  # values of one dimension an interval; the rest are counted as "other"
+_OTHER = "other"
+_UNITS = {
+    **{f"{phase.capitalize()}Latency": "Milliseconds" for phase in PHASES},
+    "Confidence": "None",
+    "Entropy": "None",
+    "ImageBytes": "Bytes",
+    "ImagePixels": "Count",
+    "RequestBytes": "Bytes",
+}
+
+
+class UniformSample:
+    """A uniform sample of at most `MOST_VALUES` of all values seen (algorithm R)."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self.values: list[float] = []
+        self.seen = 0
+        self._dice = dice
+
+    def add(self, value: float) -> None:
+        self.seen += 1
+        if len(self.values) < MOST_VALUES:
+            self.values.append(value)
+        elif (place := int(self._dice.random() * self.seen)) < MOST_VALUES:
+            self.values[place] = value
+
+
+class MetricsWindow:
+    """What happened since the last lines.
+
+    dimensions: EndpointName, VariantName, ModelVersion.
+    """
+
+    def __init__(self, dimensions: Mapping[str, str], dice: random.Random | None = None) -> None:
+        self._dimensions = dict(dimensions)
+        self._dice = dice or random.Random()  # noqa: S311 - a sample, not a secret
+        self._clear()
+
+    def _clear(self) -> None:
+        self.counts: Counter[str] = Counter({"Requests": 0, "Images": 0, "TelemetryDropped": 0})
+        self._samples: dict[str, UniformSample] = {}
+        self._named: dict[str, Counter[str]] = {}
+
+    def add_request(self, record: RequestRecord) -> None:
+        """Count what the front says of one request."""
+        self.counts["Requests"] += 1
+        self.counts["TelemetryDropped"] += record.dropped
+        self._count("StatusClass", f"{record.status // 100}xx")
+        if record.error:
+            self._count("ErrorKind", record.error)
+        self._sample("TotalLatency", record.total_ms)
+        self._sample("RequestBytes", record.bytes_in)
+
+    def add_answer(self, record: AnswerRecord) -> None:
+        """Count what a worker says of one request."""
+        self.counts["TelemetryDropped"] += record.dropped
+        for phase, value_ms in record.phases_ms.items():
+            if phase in PHASES:
+                self._sample(f"{phase.capitalize()}Latency", value_ms)
+        for image in record.images:
+            self._add_image(image)
+
+    def _add_image(self, image: ImageRecord) -> None:
+        self.counts["Images"] += 1
+        self._count("Label", image.label)
+        self._count("ImageFormat", image.format)
+        self._sample("Confidence", image.confidence)
+        self._sample("Entropy", image.entropy)
+        self._sample("ImageBytes", image.bytes)
+        self._sample("ImagePixels", image.width * image.height)
+        if image.reasons and not image.kept:
+            self.counts["ReviewImagesLost"] += 1
+
+    def add(self, name: str, count: int) -> None:
+        """Add to a count of the collector's own."""
+        self.counts[name] += count
+
+    def _sample(self, name: str, value: float) -> None:
+        if (sample := self._samples.get(name)) is None:
+            sample = self._samples[name] = UniformSample(self._dice)
+        sample.add(value)
+
+    def _count(self, dimension: str, name: str) -> None:
+        names = self._named.setdefault(dimension, Counter())
+        # CloudWatch refuses empty and non-ASCII values and those above 1,024 characters.
+        name = name.encode("ascii", "replace").decode().strip()[:100] or _OTHER
+        names[name if name in names or len(names) < MOST_NAMES - 1 else _OTHER] += 1
+
+    def lines(self, time_s: float) -> list[str]:
+        """Return the interval's lines and start the next.
+
+        Lines stay below 4 KiB (PIPE_BUF), so that other writers' cannot cut them.
+        """
+        counts = {name: ([count], "Count") for name, count in self.counts.items()}
+        lines = [emf_line(self._dimensions, counts, time_s)]
+        for name, sample in self._samples.items():
+            values = [float(f"{value:.5g}") for value in sample.values]
+            metric = {name: (values, _UNITS[name])}
+            # A sample has at most 99 values, however many there were.
+            lines.append(emf_line(self._dimensions, metric, time_s, {f"{name}Seen": sample.seen}))
+        lines += self._named_lines(time_s)
+        self._clear()
+        return lines
+
+    def _named_lines(self, time_s: float) -> Iterator[str]:
+        metrics = {
+            "StatusClass": "RequestsByStatus",
+            "ErrorKind": "Errors",
+            "Label": "Predictions",
+            "ImageFormat": "ImagesByFormat",
+        }
+        for dimension, names in self._named.items():
+            for name, count in names.items():
+                dimensions = self._dimensions | {dimension: name}
+                metric = {metrics[dimension]: ([float(count)], "Count")}
+                yield emf_line(dimensions, metric, time_s)
+
+
+def emf_line(
+    dimensions: Mapping[str, str],
+    metrics: Mapping[str, tuple[list[Any], str]],
+    time_s: float,
+    properties: Mapping[str, Any] | None = None,
+) -> str:
+    """Return one line of embedded metric format, without its end.
+
+    metrics: values and unit by name; properties: searchable in the log, no metrics.
+    """
+    provider = AmazonCloudWatchEMFProvider(namespace=NAMESPACE)
+    provider.service = None  # an environment variable would add a dimension
+    provider.set_timestamp(int(time_s * 1000))
+    for name, value in dimensions.items():
+        provider.add_dimension(name, value)
+    for name, (values, unit) in metrics.items():
+        for value in values:
+            provider.add_metric(name, unit, value)
+    for name, value in (properties or {}).items():
+        provider.add_metadata(name, value)
+    line: str = json.dumps(provider.serialize_metric_set(), separators=(",", ":"))
+    return line

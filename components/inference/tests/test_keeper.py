@@ -1,0 +1,59 @@
+"""Workers keep the right images, whole, and never fail over it."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+
+from components.inference.keeper import NAME_PATTERN, Keeper, Kept
+
+
+def test_an_unsure_image_is_kept_whole_under_its_hash(tmp_path):
+    kept = Keeper(tmp_path, sampling_interval=0).consider(b"pixels", "jpg", 0.699)
+    sha256 = hashlib.sha256(b"pixels").hexdigest()
+    assert kept == Kept(f"{sha256}.jpg", sha256, ("low_confidence",))
+    assert (tmp_path / kept.kept).read_bytes() == b"pixels"
+    assert NAME_PATTERN.fullmatch(kept.kept)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_sure_image_is_not_kept(tmp_path):
+    assert Keeper(tmp_path, sampling_interval=0).consider(b"pixels", "jpg", 0.70) == Kept()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_nth_is_kept_from_a_random_start(tmp_path):
+    starts = set()
+    for _ in range(30):
+        keeper = Keeper(tmp_path, sampling_interval=10, per_minute=1000)
+        reasons = [keeper.consider(b"p", "png", 1.0).reasons for _ in range(100)]
+        kept = [n for n, why in enumerate(reasons) if why == ("sampled",)]
+        assert len(kept) == 10
+        assert {b - a for a, b in itertools.pairwise(kept)} == {10}
+        starts.add(kept[0])
+    assert len(starts) > 3
+
+
+def test_both_reasons_are_given(tmp_path):
+    assert Keeper(tmp_path, sampling_interval=1).consider(b"p", "png", 0.1).reasons == (
+        "low_confidence",
+        "sampled",
+    )
+
+
+def test_a_minute_has_a_limit_and_the_next_begins_anew(tmp_path):
+    now = [30.0]
+    keeper = Keeper(tmp_path, sampling_interval=0, per_minute=3, clock=lambda: now[0])
+    first = [keeper.consider(bytes([n]), "jpg", 0.1) for n in range(5)]
+    assert [bool(k.kept) for k in first] == [True, True, True, False, False]
+    assert first[4] == Kept()
+    now[0] = 61.0
+    assert keeper.consider(b"x", "jpg", 0.1).kept
+
+
+def test_an_image_that_cannot_be_written_has_reasons_and_no_name(tmp_path):
+    spool = tmp_path / "spool"
+    spool.write_text("a file where the folder should be")
+    kept = Keeper(spool, sampling_interval=0).consider(b"pixels", "jpg", 0.1)
+    assert kept.kept == ""
+    assert kept.reasons == ("low_confidence",)
