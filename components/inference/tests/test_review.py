@@ -1,0 +1,128 @@
+"""Kept images leave the spool for the review queue, once each and within limits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from components.inference.outbox import Outbox
+from components.inference.records import AnswerRecord
+from components.inference.review import Review
+from components.inference.sinks import FolderSink
+from components.inference.tests.telemetry_factories import an_answer, an_image
+
+NOW_S = 1_700_000_000.0
+
+
+@pytest.fixture
+def sink(tmp_path):
+    return FolderSink(tmp_path / "sink")
+
+
+@pytest.fixture
+def outbox(sink):
+    box = Outbox(sink)
+    yield box
+    box.close(5)
+
+
+@pytest.fixture
+def spool(tmp_path):
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    return folder
+
+
+def kept(spool: Path, data: bytes) -> AnswerRecord:
+    sha256 = hashlib.sha256(data).hexdigest()
+    (spool / f"{sha256}.jpg").write_bytes(data)
+    return an_answer(an_image(sha256=sha256, kept=f"{sha256}.jpg", reasons=("low_confidence",)))
+
+
+def names(sink: FolderSink, kind: str) -> list[str]:
+    return sorted(path.name for path in (sink.folder / "review" / kind).glob("*"))
+
+
+def test_an_image_and_its_task_arrive_and_the_spool_is_empty(outbox, sink, spool):
+    answer = kept(spool, b"pixels")
+    Review(outbox, spool, daily_limit=10).add(answer, NOW_S)
+    outbox.close(5)
+    sha256 = answer.images[0].sha256
+    assert (sink.folder / f"review/images/{sha256}.jpg").read_bytes() == b"pixels"
+    assert json.loads((sink.folder / f"review/tasks/{sha256}.json").read_text()) == {
+        "image": f"review/images/{sha256}.jpg",
+        "model_version": "7",
+        "label": "cat",
+        "confidence": 0.9,
+        "probabilities": [0.9, 0.06, 0.04],
+        "reasons": ["low_confidence"],
+        "request_id": "r1",
+        "time": 1000.5,
+    }
+    assert list(spool.iterdir()) == []
+
+
+def test_the_same_image_makes_one_task(outbox, sink, spool):
+    review = Review(outbox, spool, daily_limit=10)
+    for _ in range(3):
+        review.add(kept(spool, b"pixels"), NOW_S)
+    outbox.close(5)
+    review.add(kept(spool, b"pixels"), NOW_S)
+    assert review.queued == 1
+    assert len(names(sink, "tasks")) == 1
+    assert list(spool.iterdir()) == []
+
+
+def test_a_task_that_is_there_stays_as_it_is(outbox, sink, spool):
+    answer = kept(spool, b"pixels")
+    sink.put(f"review/tasks/{answer.images[0].sha256}.json", b"answered by a person")
+    Review(outbox, spool, daily_limit=10).add(answer, NOW_S)
+    outbox.close(5)
+    (task,) = (sink.folder / "review/tasks").iterdir()
+    assert task.read_bytes() == b"answered by a person"
+
+
+def test_a_day_has_a_limit_and_the_next_begins_anew(outbox, sink, spool):
+    review = Review(outbox, spool, daily_limit=2)
+    for number in range(4):
+        review.add(kept(spool, bytes([number])), NOW_S)
+    review.add(kept(spool, b"next day"), NOW_S + 86400)
+    outbox.close(5)
+    assert (review.queued, review.refused) == (3, 2)
+    assert len(names(sink, "images")) == 3
+    assert list(spool.iterdir()) == []
+
+
+def test_a_record_that_names_another_file_moves_nothing(outbox, sink, spool, tmp_path):
+    (tmp_path / "secret.jpg").write_bytes(b"not an image of ours")
+    Review(outbox, spool, daily_limit=10).add(an_answer(an_image(kept="../secret.jpg")), NOW_S)
+    outbox.close(5)
+    assert names(sink, "images") == []
+    assert (tmp_path / "secret.jpg").exists()
+
+
+def test_a_record_without_its_image_is_counted(outbox, spool):
+    answer = kept(spool, b"pixels")
+    (spool / answer.images[0].kept).unlink()
+    review = Review(outbox, spool, daily_limit=10)
+    review.add(answer, NOW_S)
+    assert (review.queued, review.orphans) == (0, 1)
+
+
+def test_files_whose_record_never_came_are_removed_in_time(outbox, spool):
+    old, fresh = spool / "old.jpg", spool / ".half-written"
+    for path, age_s in ((old, 700), (fresh, 10)):
+        path.write_bytes(b"x")
+        os.utime(path, (NOW_S - age_s, NOW_S - age_s))
+    review = Review(outbox, spool, daily_limit=10)
+    review.tick(NOW_S)
+    assert [p.name for p in spool.iterdir()] == [".half-written"]
+    assert review.orphans == 1
+
+
+def test_a_spool_that_is_not_there_harms_nobody(outbox, tmp_path):
+    Review(outbox, tmp_path / "absent", daily_limit=10).tick(NOW_S)
