@@ -83,9 +83,9 @@ format: $(READY) ## format the code and rewrite the generated tables
 
 lock: $(READY) ## lock dependencies with hashes; make lock UPGRADE=--upgrade for newer ones
 	$(LOCK) $(UPGRADE) -o containers/constraints.txt ci/requirements.in components/*/requirements.in
-	@set -e; for lock in ci/requirements.txt components/*/requirements.txt; do \
-		case $$lock in ci/*) all="components/*/requirements.in";; *) all=;; esac; \
-		$(LOCK) --generate-hashes -c containers/constraints.txt -o $$lock $${lock%.txt}.in $$all; \
+	@set -e; for asked in ci/requirements.in components/*/requirements.in; do \
+		case $$asked in ci/*) all="components/*/requirements.in";; *) all=;; esac; \
+		$(LOCK) --generate-hashes -c containers/constraints.txt -o $${asked%.in}.txt $$asked $$all; \
 	done
 
 tensorboard: $(READY) ## look at the training curves of local runs
