@@ -40,6 +40,8 @@ class Layout:
         return cls(Path(environ.get(BASE_DIR_VARIABLE, OPT_ML)))
 
     def input_dir(self, spec: ComponentSpec, port: Port) -> Path:
+        if spec.is_serving and port.type == "Model":
+            return self.base / "model"
         if spec.kind == "training":
             return self.base / "input" / "data" / port.name
         return self.base / "processing" / "input" / port.name

@@ -1,8 +1,8 @@
 """Run a component's `run()` under the contract: flags or /opt/ml in, artifacts out.
 
 `components/<name>/__main__.py` calls `main(folder)`. Values come from a flag, else
-from the platform (/opt/ml), else from the default in component.yaml. Exit status:
-0 done, 1 failed, 2 wrong use.
+from the platform (/opt/ml; VISIONLOOP_<NAME> in the environment of what serves), else
+from the default in component.yaml. Exit status: 0 done, 1 failed, 2 wrong use.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from shared.component.spec import ComponentSpec, ParameterValue, Port, load_spec
 log = logging.getLogger(__name__)
 # SageMaker shows 1,024 characters of a failure reason.
 _FAILURE_REASON_CHARS = 1024
+_SERVING_NOTE = "A parameter PORT-NAME also comes from the variable VISIONLOOP_PORT_NAME. "
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -51,7 +52,7 @@ def main(
     signal.signal(signal.SIGTERM, _terminate)
     values: dict[str, ParameterValue | Path | None] = {}
     try:
-        values = resolve(spec, vars(arguments), layout)
+        values = resolve(spec, vars(arguments), layout, environ)
         run = run or importlib.import_module(f"components.{spec.name}.component").run
         run(**values)
     except VisionloopError as err:
@@ -65,7 +66,10 @@ def main(
 
 
 def resolve(
-    spec: ComponentSpec, flags: Mapping[str, Any], layout: Layout
+    spec: ComponentSpec,
+    flags: Mapping[str, Any],
+    layout: Layout,
+    environ: Mapping[str, str] = os.environ,
 ) -> dict[str, ParameterValue | Path | None]:
     """Return the keyword arguments of `run`, checked.
 
@@ -74,14 +78,16 @@ def resolve(
         InputError: a required input artifact is missing or empty.
         OutputError: an output folder cannot be made.
     """
-    hyperparameters = layout.hyperparameters() if spec.kind == "training" else {}
+    platform = layout.hyperparameters() if spec.kind == "training" else {}
+    if spec.is_serving:
+        platform = {n: environ[p.variable] for n, p in spec.inputs.items() if p.variable in environ}
     values: dict[str, ParameterValue | Path | None] = {}
     for port in spec.inputs.values():
         given = flags.get(port.name)
         if port.is_artifact:
             values[port.name] = _input_dir(spec, port, given, layout)
         else:
-            text = given if given is not None else hyperparameters.get(port.name)
+            text = given if given is not None else platform.get(port.name)
             values[port.name] = _parameter(spec, port, text)
     for port in spec.outputs.values():
         given = flags.get(port.name)
@@ -100,6 +106,8 @@ def _parameter(spec: ComponentSpec, port: Port, text: str | None) -> ParameterVa
 def _input_dir(spec: ComponentSpec, port: Port, given: str | None, layout: Layout) -> Path | None:
     path = Path(given) if given else layout.input_dir(spec, port)
     if path.is_dir() and any(path.iterdir()):
+        return path
+    if spec.is_serving and path.is_file():  # model.tar.gz itself, as it lies in the registry
         return path
     if port.is_optional and not given:
         return None
@@ -128,12 +136,15 @@ def _parser(spec: ComponentSpec) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m components.{spec.name}",
         description=spec.description,
-        epilog="An artifact is a folder; without its flag it is looked for under /opt/ml "
+        epilog=_SERVING_NOTE
+        * spec.is_serving
+        + "An artifact is a folder; without its flag it is looked for under /opt/ml "
         "(SAGEMAKER_BASE_DIR moves that root), as SageMaker lays it out.",
         allow_abbrev=False,
     )
-    if spec.kind == "training":  # SageMaker starts a training image with this argument
-        parser.add_argument("platform", nargs="?", choices=["train"], help=argparse.SUPPRESS)
+    # SageMaker starts an image with one of these arguments
+    if word := {"training": "train", "endpoint": "serve"}.get(spec.kind):
+        parser.add_argument("platform", nargs="?", choices=[word], help=argparse.SUPPRESS)
     groups = {
         "input artifacts": spec.artifacts.values(),
         "parameters": spec.parameters.values(),
@@ -179,6 +190,8 @@ def _describe(
 def _fail(spec: ComponentSpec, layout: Layout, reason: str, status: int) -> int:
     """Say why on stderr and where the platform looks for it."""
     sys.stderr.write(f"error: {reason}\n")
+    if spec.is_serving:  # the platform shows its log
+        return status
     path = layout.explanation_file(spec)
     try:
         if layout.base.is_dir():  # absent where somebody runs the module by hand

@@ -90,6 +90,11 @@ class Port:
     def flag(self) -> str:
         return "--" + self.name.replace("_", "-")
 
+    @property
+    def variable(self) -> str:
+        """Name of the environment variable that sets it where a component serves."""
+        return "VISIONLOOP_" + self.name.upper()
+
     def parse(self, text: ParameterValue, owner: str) -> ParameterValue:
         """Turn what arrived as text into the declared type, within its limits.
 
@@ -153,6 +158,11 @@ class ComponentSpec:
     outputs: Mapping[str, Port] = field(default_factory=dict)
     metrics: Mapping[str, str] = field(default_factory=dict)
     resources: Resources = field(default_factory=Resources)
+
+    @property
+    def is_serving(self) -> bool:
+        """It runs until it is told to stop, and its parameters come from the environment."""
+        return self.kind in ("endpoint", "lambda", "service")
 
     @property
     def parameters(self) -> dict[str, Port]:

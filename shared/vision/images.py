@@ -20,6 +20,8 @@ from shared.vision.errors import ImageError
 # phones write, as JPEG; asked for by name it raises KeyError.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 MAX_PIXELS = 80_000_000  # a 100 kB file can claim 10^9; a phone's largest is 50 million
+# The shorter side is scaled to the model's; of a strip the longer one would fill the memory.
+MAX_ASPECT = 32
 _EXIF_ORIENTATION = 0x0112
 _DAMAGE = (
     OSError,
@@ -90,6 +92,11 @@ def decode_rgb(data: bytes, at_least: int | None = None) -> Image.Image:
     Raises:
         ImageError: damaged, truncated, animated, or no image.
     """
+    return decode_with_facts(data, at_least)[0]
+
+
+def decode_with_facts(data: bytes, at_least: int | None = None) -> tuple[Image.Image, ImageFacts]:
+    """Do what `decode_rgb` does and return what the file said about itself as well."""
     with _opened(data) as image:
         facts = _facts(image, data)
         if facts.is_animated:
@@ -99,10 +106,24 @@ def decode_rgb(data: bytes, at_least: int | None = None) -> Image.Image:
                 _decode_scaled(image, at_least)
             image.load()
             if facts.exif_orientation > 1:
-                return _to_rgb(ImageOps.exif_transpose(image) or image)
-            return _to_rgb(image)
+                return _to_rgb(ImageOps.exif_transpose(image) or image), facts
+            return _to_rgb(image), facts
         except _DAMAGE as err:
             raise ImageError(f"image: damaged or truncated ({facts.format}): {err}") from err
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse what would not fit into memory.
+
+    Raises:
+        ImageError: more than MAX_PIXELS, or one side more than MAX_ASPECT times the other.
+    """
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"image: {width} x {height} pixels; the most is {MAX_PIXELS:,}")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ImageError(
+            f"image: {width} x {height} pixels; one side is more than {MAX_ASPECT} times the other"
+        )
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -112,10 +133,7 @@ def _opened(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except _DAMAGE as err:
         raise ImageError("image: not one of " + ", ".join(FORMATS)) from err
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageError(
-            f"image: {image.width} x {image.height} pixels; the most is {MAX_PIXELS:,}"
-        )
+    check_size(image.width, image.height)
     return image
 
 

@@ -1,0 +1,1 @@
+"""Serve a model bundle behind SageMaker's contract: /ping and /invocations."""

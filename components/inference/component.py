@@ -1,0 +1,132 @@
+"""Inference: a model bundle in, an endpoint out, until SIGTERM.
+
+    front (this process, uvicorn) -> multi-model-server (Java) -> workers (handler.py)
+      \\------------------ records -----------------> collector  <-/
+
+The front answers clients, the workers answer the model's questions, the collector turns
+what both report into metrics, drift tests, a prediction log and a review queue.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from components.inference.java import find_java
+from components.inference.model_server import ServerSettings
+from components.inference.settings import WorkerSettings
+from components.inference.supervisor import CollectorSettings, Supervisor
+from shared.vision.bundle import Bundle, open_bundle
+
+log = logging.getLogger(__name__)
+_WAITING_PER_WORKER = 128  # a quarter of a second of work at two milliseconds each
+_GPU = Path("/dev/nvidiactl")
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What SageMaker tells a container by variables of its own; it wins over parameters."""
+
+    port: int | None
+    max_payload_mb: int | None
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Platform:
+        port = environ.get("SAGEMAKER_BIND_TO_PORT")
+        payload = environ.get("SAGEMAKER_MAX_PAYLOAD_IN_MB")  # batch transform sets it
+        return cls(int(port) if port else None, int(payload) if payload else None)
+
+
+def run(
+    *,
+    model: Path,
+    port: int,
+    bind: str,
+    workers: int,
+    engine: str,
+    batch_size: int,
+    batch_delay_ms: int,
+    max_payload_mb: int,
+    timeout_s: int,
+    model_version: str,
+    endpoint_name: str,
+    variant_name: str,
+    allowed_buckets: str,
+    telemetry: bool,
+    sink: str,
+    log_share: float,
+    min_confidence: float,
+    sampling_interval: int,
+    metrics_interval_s: float,
+    drift_interval_s: float,
+) -> None:
+    """Serve `model` until SIGTERM or SIGINT; what is in flight then is answered first."""
+    java = find_java()
+    platform = Platform.from_environ()
+    workers = workers or len(os.sched_getaffinity(0))
+    payload = (platform.max_payload_mb or max_payload_mb) << 20
+    with open_bundle(model) as bundle, _run_folder() as folder:
+        model_version = model_version or _version_of(bundle)
+        worker = WorkerSettings(
+            run=str(folder),
+            bundle=str(bundle.folder),
+            engine=engine,
+            fork=not _GPU.exists(),
+            model_version=model_version,
+            buckets=tuple(name.strip() for name in allowed_buckets.split(",") if name.strip()),
+            has_telemetry=telemetry,
+            has_sink=bool(sink),
+            min_confidence=min_confidence,
+            sampling_interval=sampling_interval,
+            log_share=log_share,
+        )
+        server = ServerSettings(
+            java=java,
+            run=folder,
+            bundle=bundle.folder.resolve(),
+            workers=workers,
+            batch_size=batch_size,
+            batch_delay_ms=batch_delay_ms,
+            timeout_s=timeout_s,
+            max_request_bytes=payload + (1 << 16),
+            queue=_WAITING_PER_WORKER * workers,
+            fork=worker.fork,
+        )
+        collector = CollectorSettings(
+            sink=sink,
+            endpoint_name=endpoint_name,
+            variant_name=variant_name,
+            metrics_interval_s=metrics_interval_s,
+            drift_interval_s=drift_interval_s,
+        )
+        port = port if platform.port is None else platform.port
+        supervisor = Supervisor(worker, server, collector, bundle, bind, port, payload)
+        uvloop.run(supervisor.serve())
+
+
+def _version_of(bundle: Bundle) -> str:
+    """Name a bundle by its content; bundle.json holds the hash of every other file."""
+    return hashlib.sha256((bundle.folder / "bundle.json").read_bytes()).hexdigest()[:12]
+
+
+@contextmanager
+def _run_folder() -> Iterator[Path]:
+    """Make a private folder for sockets: its path must be short, 107 characters with a name."""
+    place = tempfile.gettempdir()
+    with tempfile.TemporaryDirectory(
+        prefix="visionloop-",
+        dir=place if len(place) < 60 else "/tmp",  # noqa: S108 - the folder made is private
+        ignore_cleanup_errors=True,
+    ) as name:
+        folder = Path(name)
+        for part in ("spool", "state"):
+            (folder / part).mkdir()
+        yield folder

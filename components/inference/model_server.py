@@ -1,0 +1,216 @@
+"""multi-model-server as a child: configured, started, asked how it is, stopped whole.
+
+It listens on two unix sockets in a private folder, so neither the model nor the
+management of models can be reached from outside; `front.py` is what clients see. Its own
+launcher (`multi-model-server --start`) and the toolkit's `start_model_server` are not used:
+the one leaves a pid file, the other searches all processes of the machine and refuses a
+second server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.inference.errors import ServingError
+from components.inference.settings import FAILURE_FILE, RUN_VARIABLE
+from components.inference.upstream import Upstream, UpstreamError
+
+log = logging.getLogger(__name__)
+MODEL_NAME = "model"
+INVOKE_PATH = f"/predictions/{MODEL_NAME}"
+HANDLER = "components.inference.handler"
+_START_TIMEOUT_S = 120.0
+_STOP_TIMEOUT_S = 5.0
+# A response larger than this kills its worker: 256 images of 1,000 classes as JSON have 8 MB.
+_MAX_RESPONSE_BYTES = 64 << 20
+_JVM = (
+    "-Xmx256m",
+    "-XX:+UseSerialGC",  # one collector thread: the heap holds a few requests
+    "-Dlog4j2.formatMsgNoLookups=true",
+)
+# Tensors stay with the process instead of going back to the kernel at every request.
+_ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": "268435456",
+    "MALLOC_TRIM_THRESHOLD_": "268435456",
+    "MALLOC_TOP_PAD_": "16777216",
+}
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """What a model server is started with.
+
+    run: private folder, its path short: unix sockets have at most 107 characters.
+    fork: load the model once and fork the workers from that process, so that they share
+        its memory; not with a GPU, whose driver does not survive a fork.
+    """
+
+    java: Path
+    run: Path
+    bundle: Path
+    workers: int
+    batch_size: int
+    batch_delay_ms: int
+    timeout_s: int
+    max_request_bytes: int
+    queue: int
+    fork: bool
+
+
+class ModelServer:
+    """One multi-model-server, its JVM and workers a process group of their own."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._management = Upstream(settings.run / "management.sock")
+
+    @property
+    def inference_socket(self) -> Path:
+        return self._settings.run / "inference.sock"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None  # noqa: S101 - after start()
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Start Java and load the model into every worker.
+
+        Raises:
+            ServingError: it does not start, or a worker cannot load or proves wrong.
+        """
+        self._process = self._spawn()
+        async with asyncio.timeout(_START_TIMEOUT_S):
+            while not (self._settings.run / "management.sock").exists():
+                self._check_alive()
+                await asyncio.sleep(0.02)
+            await self._register()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        settings = self._settings
+        config = settings.run / "mms.properties"
+        config.write_text(_properties(settings))
+        found = importlib.util.find_spec("mms")
+        assert found is not None  # noqa: S101 - required
+        assert found.origin is not None  # noqa: S101
+        home = Path(found.origin).parent
+        command = [
+            str(settings.java),
+            *_JVM,
+            f"-Dmodel_server_home={home.parent}",
+            f"-Dlog4j.configurationFile=file://{Path(__file__).parent / 'log4j2.xml'}",
+            f"-Djava.io.tmpdir={settings.run}",
+            "-cp",
+            str(home / "frontend" / "*"),
+            "com.amazonaws.ml.mms.ModelServer",
+            *("--python", sys.executable),
+            *("--mms-config", str(config)),
+            *("--model-store", "/"),
+        ]
+        environ = os.environ | _ALLOCATOR
+        environ |= {"TMPDIR": str(settings.run), RUN_VARIABLE: str(settings.run)}
+        program = str(Path(__file__).parents[2])  # the workers start in another folder
+        environ["PYTHONPATH"] = os.pathsep.join(
+            filter(None, (program, os.environ.get("PYTHONPATH")))
+        )
+        environ["OMP_NUM_THREADS"] = "1"  # the workers are the parallelism
+        # stdout is for metrics; the server's greeting belongs to the log
+        return subprocess.Popen(
+            command, env=environ, stdout=sys.stderr, cwd=settings.run, start_new_session=True
+        )
+
+    async def _register(self) -> None:
+        settings = self._settings
+        query = {
+            "url": str(settings.bundle),
+            "model_name": MODEL_NAME,
+            "handler": HANDLER,
+            "batch_size": settings.batch_size,
+            "max_batch_delay": settings.batch_delay_ms,
+            "initial_workers": settings.workers,
+            "response_timeout_seconds": settings.timeout_s,
+            "synchronous": "true",
+            "preload_model": str(settings.fork).lower(),
+        }
+        path = "/models?" + "&".join(f"{name}={value}" for name, value in query.items())
+        registering = asyncio.ensure_future(self._management.request("POST", path))
+        failure = settings.run / FAILURE_FILE
+        try:
+            while not registering.done() and not failure.exists():
+                await asyncio.wait([registering], timeout=0.05)
+            if failure.exists():
+                raise ServingError(failure.read_text())
+            answer = registering.result()
+        except UpstreamError as err:
+            raise ServingError(f"inference: the model server does not answer: {err}") from err
+        finally:
+            registering.cancel()
+        if answer.status != 200:
+            raise ServingError(f"inference: the model server refuses the model: {answer.body!r}")
+
+    async def ready_workers(self) -> int:
+        """Return how many workers can take a request; 0 also when the server is gone."""
+        try:
+            answer = await self._management.request("GET", f"/models/{MODEL_NAME}")
+            workers = json.loads(answer.body)["workers"]
+        except (UpstreamError, ValueError, KeyError):
+            return 0
+        return sum(worker["status"] == "READY" for worker in workers)
+
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def _check_alive(self) -> None:
+        if not self.is_alive():
+            raise ServingError("inference: multi-model-server ended while starting; see its log")
+
+    def stop(self) -> None:
+        """End the server and its workers; those that do not listen are killed."""
+        self._management.close()
+        if self._process is None:
+            return
+        # Workers outlive their JVM: the whole group goes, not the JVM alone.
+        self._signal(signal.SIGTERM)
+        try:
+            self._process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            log.warning("multi-model-server does not stop; killing it")
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None  # noqa: S101 - stop() has looked
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            log.debug("process group %d is gone", self._process.pid)
+
+
+def _properties(settings: ServerSettings) -> str:
+    values = {
+        "inference_address": f"unix:{settings.run / 'inference.sock'}",
+        "management_address": f"unix:{settings.run / 'management.sock'}",
+        "default_workers_per_model": settings.workers,
+        "default_response_timeout_seconds": settings.timeout_s,
+        "job_queue_size": settings.queue,
+        "max_request_size": settings.max_request_bytes,
+        "max_response_size": _MAX_RESPONSE_BYTES,
+        "number_of_netty_threads": 1,  # more threads than the work needs only contend
+        "netty_client_threads": 1,
+        "number_of_gpu": 0 if settings.fork else "",
+        "decode_input_request": "false",
+        "async_logging": "true",
+        "use_native_io": "true",
+        "enable_envvars_config": "true",
+    }
+    return "".join(f"{name}={value}\n" for name, value in values.items() if value != "")

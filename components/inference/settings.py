@@ -1,0 +1,66 @@
+"""What a worker has to know: a file in the run folder, named by one variable.
+
+Workers are children of Java, which passes on the environment and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from shared.component.files import write_json
+
+RUN_VARIABLE = "VISIONLOOP_RUN"  # the private folder of one server
+FAILURE_FILE = "failure"  # a worker that cannot load says why in it; MMS would swallow it
+_FILE = "worker.json"
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """Settings of every worker of one server.
+
+    fork: the model is loaded before the workers are forked.
+    buckets: what `s3_uri` may name.
+    has_telemetry: whether a collector listens.
+    min_confidence: percent; sampling_interval: images; log_share: in [0, 1].
+    """
+
+    run: str
+    bundle: str
+    engine: str
+    fork: bool
+    model_version: str
+    buckets: tuple[str, ...]
+    has_telemetry: bool
+    has_sink: bool
+    min_confidence: float
+    sampling_interval: int
+    log_share: float
+
+    @property
+    def socket(self) -> Path:
+        return Path(self.run) / "telemetry.sock"
+
+    @property
+    def spool(self) -> Path:
+        return Path(self.run) / "spool"
+
+    @property
+    def state(self) -> Path:
+        return Path(self.run) / "state"
+
+    @property
+    def failure(self) -> Path:
+        return Path(self.run) / FAILURE_FILE
+
+    def write(self) -> None:
+        write_json(Path(self.run) / _FILE, asdict(self))
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] = os.environ) -> WorkerSettings:
+        """Read the settings of the server this process works for."""
+        document = json.loads((Path(environ[RUN_VARIABLE]) / _FILE).read_text())
+        return cls(**document | {"buckets": tuple(document["buckets"])})

@@ -1,0 +1,189 @@
+"""What a worker does: load the bundle, prove it on the golden images, answer batches.
+
+Takes the place of the toolkit's Transformer, whose `transform` reads the headers of the
+first request for a whole batch and sends stack traces to clients.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sagemaker_inference.transformer import Transformer
+
+from components.inference.drift_flag import DriftFlag
+from components.inference.keeper import Keeper, Kept
+from components.inference.records import AnswerRecord, ImageRecord, is_sampled
+from components.inference.settings import WorkerSettings
+from components.inference.telemetry import NoTelemetry, RecordSender, Telemetry
+from components.inference.wire import read_header
+from shared.component.errors import VisionloopError
+from shared.component.objects import ObjectReader
+from shared.vision.answers import entropies
+from shared.vision.bundle import Bundle, open_bundle
+from shared.vision.drift import DriftDetector
+from shared.vision.golden import GoldenImage, check_golden, read_golden
+from shared.vision.payload import S3Images
+from shared.vision.predictor import Predictor
+from shared.vision.service import PredictionService, Request, Work
+
+log = logging.getLogger(__name__)
+
+
+class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no types
+    """The toolkit's seam between its handler service and a model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._telemetry: RecordSender = NoTelemetry()
+        self._keeper: Keeper | None = None
+
+    def validate_and_initialize(self, model_dir: str = "", context: Any = None) -> None:
+        """Load the model; where workers are forked, each proves it after its fork."""
+        if self._initialized:
+            return
+        # It would log the time of every batch, for Java to parse.
+        logging.getLogger("mms.service").setLevel(logging.WARNING)
+        self._settings = WorkerSettings.from_environ()
+        gpu = (context.system_properties.get("gpu_id") if context else None) or 0
+        try:
+            with open_bundle(Path(model_dir)) as bundle:
+                self._load(bundle, "cpu" if self._settings.fork else f"cuda:{gpu}")
+            self._prove()
+        except (VisionloopError, OSError, RuntimeError) as err:
+            self._settings.failure.write_text(f"inference: {err}")
+            raise
+        if self._settings.fork:
+            os.register_at_fork(after_in_child=self._begin)
+        else:
+            self._begin()
+        self._initialized = True
+
+    def transform(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
+        """Answer a batch; each request has its own status and content type."""
+        now_ns = time.monotonic_ns()
+        heads = [read_header(context, number) for number in range(len(data))]
+        works = self._service.answer(
+            [
+                Request(
+                    bytes(body.get("body", b"")),
+                    head.content_type,
+                    head.request_id,
+                    head.accept,
+                    head.attributes,
+                )
+                for body, head in zip(data, heads, strict=True)
+            ]
+        )
+        for number, work in enumerate(works):
+            work.phases_ms["queue"] = (now_ns - heads[number].received_ns) / 1e6
+            context.set_response_content_type(number, work.content_type)
+            context.set_response_status(work.status, idx=number)
+            if work.error:
+                context.set_response_header(number, "x-error", work.error)
+            elif not heads[number].is_probe:
+                self._report(work)
+        return [work.body for work in works]
+
+    def _load(self, bundle: Bundle, device: str) -> None:
+        settings = self._settings
+        self._predictor = Predictor(bundle, device, engine=settings.engine, threads=1)
+        self._golden: list[GoldenImage] = read_golden(bundle)
+        has_detector = (bundle.folder / "detector" / "detector.json").is_file()
+        self._detector = DriftDetector.load(bundle.folder / "detector") if has_detector else None
+        self._service = PredictionService(
+            self._predictor,
+            settings.model_version,
+            S3Images(settings.buckets, ObjectReader()),
+            DriftFlag(settings.state / "drift.json"),
+        )
+
+    def _prove(self) -> None:
+        """Answer the golden images, or at least one blank."""
+        if self._golden:
+            check_golden(
+                self._golden, lambda data: self._predictor.predict([data]).probabilities[0]
+            )
+            return
+        size = self._predictor.transform.image_size
+        self._predictor.predict_pixels(np.zeros((1, size, size, 3), np.uint8))
+
+    def _begin(self) -> None:
+        """Start as a worker: prove the model in this very process, then report."""
+        try:
+            self._prove()
+        except VisionloopError as err:
+            self._settings.failure.write_text(f"inference: {err}")
+            os._exit(1)  # in a forked child an exception would be ignored
+        if self._settings.has_telemetry:
+            self._telemetry = Telemetry(self._settings.socket)
+        if self._settings.has_sink:
+            self._keeper = Keeper(
+                self._settings.spool,
+                self._settings.min_confidence,
+                self._settings.sampling_interval,
+            )
+
+    def _report(self, work: Work) -> None:
+        if isinstance(self._telemetry, NoTelemetry) or work.predictions is None:
+            return
+        images = self._image_records(work)
+        self._telemetry.send(
+            AnswerRecord(
+                time=time.time(),
+                request_id=work.request.request_id,
+                model_version=self._settings.model_version,
+                phases_ms=work.phases_ms,
+                images=images,
+            )
+        )
+
+    def _image_records(self, work: Work) -> list[ImageRecord]:
+        said = work.predictions
+        assert said is not None  # noqa: S101 - _report has looked
+        features: Sequence[Sequence[float]] = [()] * len(work.data)
+        if self._detector is not None:
+            features = self._detector.features(said.embeddings, said.probabilities).tolist()
+        embeddings = [""] * len(work.data)
+        if is_sampled(work.request.request_id, self._settings.log_share):
+            half = said.embeddings.astype(np.float16)
+            embeddings = [base64.b64encode(row.tobytes()).decode() for row in half]
+        rows = zip(
+            work.data,
+            work.facts,
+            said.probabilities.tolist(),
+            entropies(said.probabilities).tolist(),
+            features,
+            embeddings,
+            strict=True,
+        )
+        records = []
+        for data, facts, probabilities, entropy, feature, embedding in rows:
+            confidence = max(probabilities)
+            kept = Kept()
+            if self._keeper is not None and facts is not None:
+                kept = self._keeper.consider(data, facts.format.lower(), confidence)
+            records.append(
+                ImageRecord(
+                    sha256=kept.sha256,
+                    format=facts.format if facts else "pixels",
+                    width=facts.width if facts else 0,
+                    height=facts.height if facts else 0,
+                    bytes=len(data),
+                    label=self._predictor.classes[probabilities.index(confidence)],
+                    confidence=confidence,
+                    entropy=entropy,
+                    probabilities=probabilities,
+                    features=feature,
+                    embedding=embedding,
+                    kept=kept.kept,
+                    reasons=kept.reasons,
+                )
+            )
+        return records
