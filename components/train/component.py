@@ -48,6 +48,7 @@ def run(
     precision: str,
     workers: int,
     seed: int,
+    onnx: bool,
     model: Path,
     logs: Path,
 ) -> None:
@@ -73,19 +74,21 @@ def run(
         pretrained=pretrained,
         augmentations=augmentations,
     )
-    _train(Dataset.open(dataset), image_size, batch_size, workers, recipe, options, model, logs)
+    _train(dataset, image_size, batch_size, workers, recipe, options, onnx, model, logs)
 
 
 def _train(
-    data: Dataset,
+    dataset: Path,
     image_size: int,
     batch_size: int,
     workers: int,
     recipe: Recipe,
     options: FitOptions,
+    onnx: bool,
     model: Path,
     logs: Path,
 ) -> None:
+    data = Dataset.open(dataset)
     L.seed_everything(options.seed, verbose=False)
     workers = worker_count(workers)
     limit_threads(workers)
@@ -103,7 +106,7 @@ def _train(
     module = TrainingModule(network, transform, recipe, class_weights)
     fitted = fit(module, feeds, recipe, options, Layout.from_environ(), logs)
     if fitted.is_first_process:
-        _write(module, feeds, fitted, recipe, options, model)
+        _write(module, feeds, fitted, recipe, options, onnx, model)
 
 
 def _write(
@@ -112,22 +115,23 @@ def _write(
     fitted: Fitted,
     recipe: Recipe,
     options: FitOptions,
+    onnx: bool,
     folder: Path,
 ) -> None:
     validation = feeds.data.split("val")
     samples = [validation.read(i) for i in range(min(_PARITY_IMAGES, len(validation)))]
     while len(samples) < 3:  # parity is compared at several batch sizes
         samples.append(samples[0])
-    parity, embedding_size = export(
-        module.network, torch.from_numpy(prepare(samples, feeds.transform)), folder
-    )
-    write_page(folder / "training", feeds, fitted, recipe, options, parity)
+    images = torch.from_numpy(prepare(samples, feeds.transform))
+    exported = export(module.network, images, folder, onnx)
+    write_page(folder / "training", feeds, fitted, recipe, options, exported)
     info = BundleInfo(
         classes=feeds.data.classes,
         transform=feeds.transform,
         model_name=options.model_name,
-        embedding_size=embedding_size,
-        parity=parity,
+        embedding_size=exported.embedding_size,
+        parity=exported.parity,
+        onnx_parity=exported.onnx_parity,
         dataset_fingerprint=feeds.data.info.fingerprint,
         test_fingerprint=feeds.data.info.test_fingerprint,
         code_version=code_version("train"),
@@ -135,4 +139,4 @@ def _write(
         training={"recipe": vars(recipe), "options": vars(options)},
     )
     bundle = write_bundle(folder, info)
-    log.info("bundle: %s files, parity=%.2g, %s", len(bundle.info.files), parity, folder)
+    log.info("bundle: %s files, parity=%.2g, %s", len(bundle.info.files), info.parity, folder)

@@ -1,22 +1,39 @@
-"""Trained network to model bundle: TorchScript, proven against the eager model."""
+"""Trained network to model bundle: TorchScript, proven against the eager model; then ONNX."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from components.train.export_onnx import export_onnx
 from components.train.network import Classifier
 from shared.component.files import atomic
+from shared.vision.bundle import ONNX
 from shared.vision.errors import BundleError
 from shared.vision.script import load_script
 
 # fp32 sums in another order; a wrong graph is off by whole units.
 PARITY_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written and how well it agrees.
+
+    parity: largest absolute difference of logits, TorchScript against eager.
+    onnx_parity: of logits, embeddings and probabilities, ONNX against TorchScript; None
+        where there is no model.onnx.
+    """
+
+    parity: float
+    embedding_size: int
+    onnx_parity: float | None
 
 
 class _Part(nn.Module):
@@ -44,14 +61,14 @@ class _Whole(nn.Module):
         return logits, embedding
 
 
-def export(network: Classifier, samples: Tensor, folder: Path) -> tuple[float, int]:
-    """Write model.ts and weights.safetensors.
+def export(network: Classifier, samples: Tensor, folder: Path, onnx: bool = True) -> Exported:
+    """Write model.ts, weights.safetensors and, where it agrees, model.onnx.
 
     samples: float32 [n >= 3, 3, S, S], normalised real images, on which TorchScript and
         the eager model are compared, at several batch sizes.
-    Returns: (largest absolute difference of the logits, embedding size)
+    onnx: whether to try model.onnx at all.
     Raises:
-        BundleError: the difference exceeds PARITY_TOLERANCE.
+        BundleError: TorchScript's difference exceeds PARITY_TOLERANCE.
     """
     network = network.eval().cpu().float()
     if network.training:
@@ -70,7 +87,12 @@ def export(network: Classifier, samples: Tensor, folder: Path) -> tuple[float, i
     # Written by us: torch's own writer ends the process where the disk is full.
     _write(folder / "model.ts", scripted.save_to_buffer())
     _write(folder / "weights.safetensors", save(weights))
-    return _parity(network, folder / "model.ts", samples), _embedding_size(network, features)
+    script = folder / "model.ts"
+    return Exported(
+        parity=_parity(network, script, samples),
+        embedding_size=_embedding_size(network, features),
+        onnx_parity=export_onnx(network, samples, script, folder / ONNX) if onnx else None,
+    )
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from components.train.export import Exported
 from components.train.fitting import Feeds, FitOptions, Fitted
 from components.train.module import Recipe
 from shared.vision.plots import curves, image_grid
@@ -18,10 +19,11 @@ def write_page(
     fitted: Fitted,
     recipe: Recipe,
     options: FitOptions,
-    parity: float,
+    exported: Exported,
 ) -> None:
     """Write report.json and report.html into `folder`."""
     best = fitted.best
+    onnx = "none" if exported.onnx_parity is None else f"{exported.onnx_parity:.1e}"
     report = Report(
         "Training",
         f"{options.model_name} at {feeds.transform.image_size} pixels learned from "
@@ -34,7 +36,8 @@ def write_page(
             ("Macro F1", f"{best['val_f1']:.3f}", f"epoch {best['epoch']:.0f} of {recipe.epochs}"),
             ("Loss", f"{best['val_loss']:.3f}", f"training {best['train_loss']:.3f}"),
             ("Speed", f"{best['images_per_s']:.0f}", "images per second"),
-            ("TorchScript parity", f"{parity:.1e}", "largest difference of a logit"),
+            ("TorchScript parity", f"{exported.parity:.1e}", "largest difference of a logit"),
+            ("ONNX parity", onnx, "largest difference of any answer"),
         ]
     )
     _add_curves(report, fitted)
@@ -42,7 +45,7 @@ def write_page(
     chosen = report.section("What was chosen")
     settings = vars(options) | vars(recipe) | {"batch_size": feeds.batch_size}
     chosen.table(["parameter", "value"], [(name, str(value)) for name, value in settings.items()])
-    report.write(folder, {"history": fitted.history, "best": best, "parity": parity})
+    report.write(folder, {"history": fitted.history, "best": best} | vars(exported))
 
 
 def _add_curves(report: Report, fitted: Fitted) -> None:

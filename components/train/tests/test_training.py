@@ -42,6 +42,7 @@ DEFAULTS = {
     "precision": "32-true",
     "workers": 0,
     "seed": 0,
+    "onnx": False,  # seconds each time; one test has it
 }
 
 
@@ -68,9 +69,12 @@ def train(data, tmp_path, **changes):
 
 def test_learns_the_colours_and_writes_a_bundle_that_answers(data, tmp_path, caplog):
     caplog.set_level("INFO")
-    with open_bundle(train(data, tmp_path, epochs=8)) as bundle:
+    with open_bundle(train(data, tmp_path, epochs=8, onnx=True)) as bundle:
         split = data.split("test")
         answer = Predictor(bundle).predict_all(split.read, len(split))
+        through_onnx = Predictor(bundle, engine="onnx").predict_all(split.read, len(split))
+        assert np.abs(answer.probabilities - through_onnx.probabilities).max() < 1e-4
+        assert bundle.info.onnx_parity < 1e-4
         assert (answer.labels == split.labels).mean() > 0.9
         assert bundle.info.classes == data.classes
         assert bundle.info.dataset_fingerprint == data.info.fingerprint
