@@ -13,17 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from components.register.golden import write_golden
+from components.register.golden import golden_difference, write_golden
 from components.register.page import write_page
 from shared.component.errors import InputError
 from shared.component.files import write_json
-from shared.vision.bundle import ARCHIVE, Bundle, open_bundle, pack, write_bundle
+from shared.vision.bundle import ARCHIVE, Bundle, BundleInfo, open_bundle, pack, write_bundle
 from shared.vision.dataset import Dataset
 from shared.vision.errors import BundleError
 from shared.vision.predictor import Predictor
 from shared.vision.report import read_report
 
 log = logging.getLogger(__name__)
+_ONNX_TOLERANCE = 1e-4  # what train allows, here on images of the frozen test split
 
 
 def run(
@@ -54,7 +55,8 @@ def run(
         final = _assemble(Path(scratch), trained, evaluation["metrics"], detector)
         split = data.split("test")
         golden = write_golden(final.folder / "golden", split, Predictor(final), golden_images, seed)
-        final = write_bundle(final.folder, final.info)  # once more: golden files have hashes too
+        info = _without_differing_onnx(final)
+        final = write_bundle(final.folder, info)  # once more: golden files have hashes too
         pack(final.folder, package / ARCHIVE)
         chapters = [
             data_report,
@@ -74,6 +76,8 @@ def _assemble(folder: Path, trained: Bundle, scalars: dict[str, float], detector
     """Lay out the bundle that serves: calibrated, with its detector, without training's report."""
     shutil.copy(trained.script, folder)
     shutil.copy(trained.weights, folder)
+    if trained.onnx is not None:
+        shutil.copy(trained.onnx, folder)
     shutil.copytree(detector, folder / "detector")
     info = replace(
         trained.info,
@@ -81,6 +85,26 @@ def _assemble(folder: Path, trained: Bundle, scalars: dict[str, float], detector
         metrics=trained.info.metrics | {f"test_{name}": v for name, v in scalars.items()},
     )
     return write_bundle(folder, info)
+
+
+def _without_differing_onnx(bundle: Bundle) -> BundleInfo:
+    """Remove model.onnx unless it gives the golden answers, which are TorchScript's."""
+    if bundle.onnx is None:
+        return bundle.info
+    try:
+        predictor = Predictor(bundle, engine="onnx")
+        difference = golden_difference(bundle.folder / "golden", predictor)
+        if not difference <= _ONNX_TOLERANCE:  # also true for NaN
+            raise BundleError(
+                f"register: ONNX differs from the golden answers by {difference:.2g} "
+                f"(at most {_ONNX_TOLERANCE:g})"
+            )
+    except BundleError as err:
+        log.warning("no model.onnx in the package, TorchScript serves: %s", err)
+        bundle.onnx.unlink()
+        return replace(bundle.info, onnx_parity=None)
+    log.info("model.onnx: golden_difference=%.2g", difference)
+    return bundle.info
 
 
 def _read_evaluation(metrics: Path) -> dict[str, Any]:

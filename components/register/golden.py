@@ -5,8 +5,11 @@ The endpoint warms up on them and the smoke test after a deployment compares wit
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from shared.component.files import write_json
 from shared.vision.dataset import Split, classes_in_turn
@@ -38,3 +41,11 @@ def write_golden(
         )
     write_json(folder / "golden.json", {"classes": split.classes, "images": entries})
     return entries
+
+
+def golden_difference(folder: Path, predictor: Predictor) -> float:
+    """Return the largest difference of a probability from the expected answers."""
+    entries = json.loads((folder / "golden.json").read_text())["images"]
+    said = predictor.predict([(folder / entry["file"]).read_bytes() for entry in entries])
+    expected = np.array([entry["probabilities"] for entry in entries])
+    return float(np.abs(said.probabilities - expected).max())

@@ -7,12 +7,15 @@ import re
 import shutil
 import tarfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from components.register.component import run
+from components.register.golden import golden_difference
 from shared.component.errors import InputError
 from shared.component.files import write_json
 from shared.vision.bundle import ARCHIVE, open_bundle, write_bundle
@@ -20,7 +23,7 @@ from shared.vision.drift import DriftDetector
 from shared.vision.errors import BundleError
 from shared.vision.predictor import Predictor
 from shared.vision.report import Report
-from shared.vision.tests.factories import make_bundle, make_dataset
+from shared.vision.tests.factories import COLOURS, make_bundle, make_dataset
 
 QUALITY = {"accuracy": {"value": 0.95, "standard_deviation": "NaN"}}
 METRICS = {
@@ -97,6 +100,44 @@ def test_the_package_holds_what_serves_and_nothing_of_training(inputs, tmp_path)
         assert bundle.info.temperature == METRICS["temperature"]
         assert bundle.info.metrics["test_accuracy"] == METRICS["accuracy"]
         assert DriftDetector.load(bundle.folder / "detector").window == 10
+
+
+@pytest.fixture(scope="module")
+def network_file(tmp_path_factory) -> bytes:
+    bundle = make_bundle(tmp_path_factory.mktemp("onnx") / "b", has_onnx=True)
+    return (bundle.folder / "model.onnx").read_bytes()
+
+
+def with_onnx(inputs: dict[str, Path], data: bytes) -> None:
+    """Give the trained bundle a model.onnx that train found to agree."""
+    (inputs["model"] / "model.onnx").write_bytes(data)
+    with open_bundle(inputs["model"]) as bundle:
+        write_bundle(bundle.folder, replace(bundle.info, onnx_parity=1e-6))
+
+
+def test_onnx_that_gives_the_golden_answers_is_packed(inputs, tmp_path, network_file):
+    with_onnx(inputs, network_file)
+    archive, _ = register(inputs, tmp_path / "out")
+    with open_bundle(archive) as bundle:
+        assert bundle.onnx.read_bytes() == network_file
+        assert golden_difference(bundle.folder / "golden", Predictor(bundle, engine="onnx")) < 1e-4
+
+
+@pytest.mark.parametrize("damage", ["other weights", "no network"])
+def test_onnx_that_answers_otherwise_is_left_out_and_said_so(
+    inputs, tmp_path, network_file, caplog, damage
+):
+    weight = (8 * torch.tensor(COLOURS["red"]) / 127.5 - 8).numpy().tobytes()
+    assert weight in network_file
+    other = network_file.replace(weight, weight[:8] + b"\0\0\0\0")
+    with_onnx(inputs, other if damage == "other weights" else b"no network")
+    archive, _ = register(inputs, tmp_path / "out")
+    with open_bundle(archive) as bundle:
+        assert "model.onnx" not in bundle.info.files
+        assert bundle.info.onnx_parity is None
+        assert golden_difference(bundle.folder / "golden", Predictor(bundle, engine="auto")) < 1e-5
+    assert "no model.onnx in the package, TorchScript serves" in caplog.text
+    assert ("differs from the golden" in caplog.text) == (damage == "other weights")
 
 
 def test_a_fresh_predictor_gives_the_golden_answers(inputs, tmp_path):
