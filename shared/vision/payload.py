@@ -19,6 +19,7 @@ import base64
 import binascii
 import io
 import json
+import tokenize
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,7 @@ _DAMAGED_ARRAY = (
     RecursionError,
     MemoryError,
     OverflowError,
+    tokenize.TokenError,
 )
 Picture = bytes | Image.Image  # encoded, or pixels as they came in an array
 
