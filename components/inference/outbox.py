@@ -77,7 +77,7 @@ class Outbox:
             self._changed.notify()
         self._thread.join(timeout_s + 1)
         with self._changed:
-            # Files stay in the spool: the next collector finds them there.
+            # Their files stay in the spool, where the next collector removes them in time.
             self.lost += len(self._queue)
             self._queue.clear()
 

@@ -13,7 +13,7 @@ import secrets
 import time
 
 from components.inference.outbox import Outbox, Parcel
-from components.inference.records import AnswerRecord, ImageRecord, is_sampled
+from components.inference.records import AnswerRecord, ImageRecord, is_sampled, probabilities_of
 
 _PART_BYTES = 4 << 20  # before compression: what is held in memory
 _ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
@@ -71,7 +71,7 @@ def _entry(answer: AnswerRecord, image: ImageRecord) -> dict[str, object]:
         "label": image.label,
         "confidence": image.confidence,
         "entropy": image.entropy,
-        "probabilities": image.probabilities,
+        "probabilities": probabilities_of(image),
         "format": image.format,
         "width": image.width,
         "height": image.height,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -38,14 +39,14 @@ class Reservoir:
         self.seen = 0
         self._restore()
 
-    def add(self, row: npt.ArrayLike) -> None:
-        """Take a row into the sample, or not."""
-        self.seen += 1
-        place = self.seen - 1
+    def add(self, read: Callable[[], npt.ArrayLike]) -> None:
+        """Take a row into the sample, or not; it is read only when it is taken."""
+        place = self.seen
         if place >= len(self._rows):
-            place = int(self._dice.random() * self.seen)
+            place = int(self._dice.random() * (self.seen + 1))
         if place < len(self._rows):
-            self._rows[place] = row
+            self._rows[place] = read()
+        self.seen += 1
         self._is_saved = False
 
     def rows(self) -> npt.NDArray[np.float32]:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from components.inference.keeper import NAME_PATTERN
 from components.inference.outbox import Outbox, Parcel
-from components.inference.records import AnswerRecord, ImageRecord
+from components.inference.records import AnswerRecord, ImageRecord, probabilities_of
 
 log = logging.getLogger(__name__)
 _DAY_S = 86400
@@ -119,7 +119,7 @@ def _task(answer: AnswerRecord, image: ImageRecord, key: str) -> dict[str, objec
         "model_version": answer.model_version,
         "label": image.label,
         "confidence": image.confidence,
-        "probabilities": image.probabilities,
+        "probabilities": probabilities_of(image),
         "reasons": image.reasons,
         "request_id": answer.request_id,
         "time": answer.time,

@@ -16,7 +16,6 @@ import errno
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -109,9 +108,9 @@ class Telemetry:
             return
         half = len(record.images) // 2
         if half:
-            self.send(replace(record, images=record.images[:half]))
+            self.send(record._replace(images=record.images[:half]))
             # The phases are those of the whole request: told once.
-            self.send(replace(record, images=record.images[half:], phases_ms={}))
+            self.send(record._replace(images=record.images[half:], phases_ms={}))
             return
         for smaller in _poorer(record):
             with contextlib.suppress(OSError):  # counted below when none gets through
@@ -123,7 +122,7 @@ class Telemetry:
 def _poorer(record: AnswerRecord) -> Iterator[AnswerRecord]:
     """Yield an answer of one image with less and less of what is large."""
     for image in record.images:
-        lean = replace(image, embedding="")
-        yield replace(record, images=(lean,))
-        yield replace(record, images=(replace(lean, features=()),))
-        yield replace(record, images=(replace(lean, features=(), probabilities=()),))
+        lean = image._replace(embedding="")
+        yield record._replace(images=(lean,))
+        yield record._replace(images=(lean._replace(features=""),))
+        yield record._replace(images=(lean._replace(features="", probabilities=""),))

@@ -57,6 +57,18 @@ class DriftResult:
 
 
 @dataclass(frozen=True)
+class ClassShift:
+    """How often one class is predicted, as shares in [0, 1].
+
+    index: of the class in the bundle's order.
+    """
+
+    index: int
+    reference_share: float
+    window_share: float
+
+
+@dataclass(frozen=True)
 class DriftDetector:
     """A reference set and a threshold.
 
@@ -134,6 +146,17 @@ class DriftDetector:
             features=tuple(ranked),
         )
 
+    def class_shift(self, features: Features) -> tuple[ClassShift, ...]:
+        """Compare how often each class is predicted, the one that moved most first."""
+        expected, found = self.reference[:, -1].astype(int), features[:, -1].astype(int)
+        count = max(expected.max(initial=-1), found.max(initial=-1)) + 1
+        shares = [np.bincount(v, minlength=count) / max(len(v), 1) for v in (expected, found)]
+        shifts = (
+            ClassShift(index, float(before), float(now))
+            for index, (before, now) in enumerate(zip(*shares, strict=True))
+        )
+        return tuple(sorted(shifts, key=lambda s: -abs(s.window_share - s.reference_share)))
+
     def save(self, folder: Path) -> None:
         """Write detector.npz and, last, detector.json; nothing is pickled."""
         with atomic(folder / "detector.npz") as aside, aside.open("wb") as stream:
@@ -176,7 +199,7 @@ def _test(
     with warnings.catch_warnings():
         # alibi-detect scripts a function at import, which torch deprecates
         warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
-        from alibi_detect.cd import TabularDrift
+        from alibi_detect.cd.tabular import TabularDrift
 
     class_column = reference.shape[1] - 1
     detector = TabularDrift(reference, p_val=0.05, categories_per_feature={class_column: None})

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from components.inference.records import AnswerRecord, ImageRecord, RequestRecord
+from components.inference.records import AnswerRecord, ImageRecord, RequestRecord, pack
 from shared.vision.drift import DriftDetector
 
 CLASSES = ("cat", "dog", "owl")
@@ -28,7 +26,7 @@ def an_image(**changes: object) -> ImageRecord:
         "label": "cat",
         "confidence": 0.9,
         "entropy": 0.3,
-        "probabilities": (0.9, 0.06, 0.04),
+        "probabilities": packed(0.9, 0.06, 0.04),
     }
     return ImageRecord(**(fields | changes))
 
@@ -52,8 +50,12 @@ def a_request(**changes: object) -> RequestRecord:
     return RequestRecord(**(fields | changes))
 
 
+def packed(*values: float) -> str:
+    return pack(np.array(values, np.float32))
+
+
 def embedding(size: int) -> str:
-    return base64.b64encode(np.ones(size, np.float16).tobytes()).decode()
+    return pack(np.ones(size, np.float16))
 
 
 def world(count: int, seed: int, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +86,3 @@ def wait_for(condition: Callable[[], object], timeout_s: float = 30.0) -> object
         assert time.monotonic() < deadline, f"not true within {timeout_s} s: {condition}"
         time.sleep(0.01)
     return value
-
-
-def is_root() -> bool:
-    return os.geteuid() == 0

@@ -13,7 +13,7 @@ from components.inference.reservoir import Reservoir
 def filled(path, count: int, owner: str = "detector", seed: int = 0) -> Reservoir:
     reservoir = Reservoir(path, 50, 2, owner, random.Random(seed))  # noqa: S311
     for number in range(count):
-        reservoir.add([float(number), 1.0])
+        reservoir.add(lambda number=number: [float(number), 1.0])
     return reservoir
 
 
@@ -44,7 +44,7 @@ def test_another_process_goes_on_where_this_one_was_saved(path):
 def test_saving_waits_a_few_seconds_unless_it_is_urgent(path):
     reservoir = filled(path, 10)
     reservoir.save(100.0)
-    reservoir.add([1.0, 1.0])
+    reservoir.add(lambda: [1.0, 1.0])
     reservoir.save(101.0)
     assert Reservoir(path, 50, 2, "detector").seen == 10
     reservoir.save(106.0)

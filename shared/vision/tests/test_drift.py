@@ -52,6 +52,19 @@ def test_a_class_that_never_occurred_does_not_break_the_test(detector):
     assert detector.check(features).is_drift
 
 
+def test_class_shares_are_compared_and_the_one_that_moved_most_comes_first(detector):
+    features = detector.features(*world(50, 6))
+    features[:, -1] = [0.0] * 40 + [5.0] * 10
+    shifts = detector.class_shift(features)
+    assert (shifts[0].index, shifts[0].window_share) == (0, 0.8)
+    shares = {s.index: (s.reference_share, s.window_share) for s in shifts}
+    assert shares[5] == (0.0, 0.2)
+    assert set(shares) == set(range(6))
+    assert sum(before for before, _ in shares.values()) == pytest.approx(1)
+    moved = [abs(s.window_share - s.reference_share) for s in shifts]
+    assert moved == sorted(moved, reverse=True)
+
+
 def test_survives_saving_without_pickle(detector, tmp_path):
     detector.save(tmp_path)
     loaded = DriftDetector.load(tmp_path)
