@@ -98,6 +98,9 @@ def test_a_test_cut_short_is_repeated_by_the_next_process(watch, bundle, tmp_pat
     assert result["seen"] == WINDOW
     assert second.tick(NOW_S + 2) is None
     assert second.seen == 7
+    fed(second, rows_of(bundle[1], WINDOW - 7, 16))
+    assert wait_for(lambda: second.tick(NOW_S + 62))["tests"] == 2
+    assert second.failures == 0
     second.close(NOW_S)
 
 
