@@ -27,11 +27,14 @@ MIN_CLASS_RECALL ?= $(if $(SCRATCH),0.5,0.75)
 # Anything else for pipeline.py: make run ARGS="-p Epochs=40 --no-cache"
 ARGS ?=
 
+# What the endpoint is compared with: ci/peers/NAME.txt.
+PEERS ?= toolkit torchserve fastapi litserve
+
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-house test-components check format lock tensorboard bench clean
+.PHONY: help setup run test test-house test-components check format lock tensorboard bench bench-serving clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -86,10 +89,22 @@ lock: $(READY) ## lock dependencies with hashes; make lock UPGRADE=--upgrade for
 	@set -e; for asked in ci/requirements.in components/*/requirements.in; do \
 		case $$asked in ci/*) all="components/*/requirements.in";; *) all=;; esac; \
 		$(LOCK) --generate-hashes -c containers/constraints.txt -o $${asked%.in}.txt $$asked $$all; \
+	done; for asked in ci/peers/*.in; do \
+		$(LOCK) $(UPGRADE) --generate-hashes -o $${asked%.in}.txt $$asked; \
 	done
 
 tensorboard: $(READY) ## look at the training curves of local runs
 	$(BIN)/tensorboard --logdir .visionloop
+
+bench-serving: $(READY) $(PEERS:%=.venv-peers/%/.ready) ## measure the endpoint beside its limit and other servers
+	$(BIN)/python -m ci bench_serving $(if $(MODEL),--model $(MODEL)) $(ARGS)
+
+# Each peer lives in an environment of its own, from its own lock.
+.venv-peers/%/.ready: ci/peers/%.txt $(READY)
+	@rm -rf $(@D)
+	$(BIN)/uv venv --quiet --python $(BIN)/python $(@D)
+	$(BIN)/uv pip sync --quiet --python $(@D)/bin/python --require-hashes $<
+	@touch $@
 
 bench: $(READY) ## measure speed and memory, as JSON
 	$(BIN)/python -m ci bench

@@ -16,6 +16,7 @@ from shared.component.errors import VisionloopError
 
 COMMANDS = {
     "bench": "measure speed and memory, as JSON",
+    "bench_serving": "measure the endpoint beside its limit and other servers, as JSON",
     "check": "hold component folders, Dockerfiles, README tables and locks to the house's rules",
 }
 

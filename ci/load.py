@@ -36,7 +36,9 @@ class Load:
         return len(self.latencies_ms) / self.seconds
 
     def quantile_ms(self, share: float) -> float:
-        return self.latencies_ms[min(int(share * len(self.latencies_ms)), len(self.latencies_ms) - 1)]
+        return self.latencies_ms[
+            min(int(share * len(self.latencies_ms)), len(self.latencies_ms) - 1)
+        ]
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _error: Exception | None) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result((0, b"connection lost"))
 

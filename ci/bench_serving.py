@@ -1,0 +1,257 @@
+"""python -m ci bench_serving: the endpoint beside its limit and beside other servers.
+
+One run on one machine: the same bundle, the same JPEGs, the same cores. The limit is the
+predictor in as many processes as the servers have workers, with neither HTTP nor anything
+else: decode, transform, forward. Everything is measured once a round, in turn, and a ratio
+is that of one round; printed is the median of the rounds with the lowest and the highest.
+Run it alone: anything beside it on the machine falsifies it. The load shares the cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from ci.bench import machine
+from ci.load import Load, Target, measure
+from ci.served import Running, Server, ours, peer, running
+from shared.vision.bundle import Bundle, open_bundle
+from shared.vision.golden import read_golden
+from shared.vision.predictor import Predictor
+
+_CLIENTS = (1, 4, 16, 64)
+_PEERS = {
+    "toolkit": "toolkit",
+    "torchserve": "torchserve",
+    "fastapi": "fastapi_app",
+    "litserve": "litserve_app",
+}
+_TOLERANCE = 1e-3
+_SLICE_S = 1.5  # telemetry on and off take turns this long, so that both see the same machine
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure and print one JSON document."""
+    arguments = _parse(argv)
+    with open_bundle(Path(arguments.model)) as bundle, tempfile.TemporaryDirectory() as sink:
+        images = _images(bundle, arguments.images)
+        expected = _expected(bundle, images)
+        servers = _servers(bundle, Path(sink), arguments.workers, arguments.peers)
+        results: dict[str, Any] = {"machine": machine(), "images": _facts(images)}
+        results["rounds"] = [
+            _round(servers, bundle, images, expected, arguments) for _ in range(arguments.rounds)
+        ]
+        results["summary"] = _summary(results["rounds"])
+        if arguments.slices:
+            results["telemetry"] = _telemetry(bundle, Path(sink), images, expected, arguments)
+    sys.stdout.write(json.dumps(results, indent=2) + "\n")
+    return 0
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m ci bench_serving", description=__doc__)
+    parser.add_argument("--model", required=True, help="a bundle with golden images")
+    parser.add_argument("--images", help="folder of JPEGs; default: the bundle's golden images")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--slices", type=int, default=20, help="telemetry on/off pairs; 0: none")
+    parser.add_argument(
+        "--peers", nargs="*", default=list(_PEERS), choices=list(_PEERS), help="default: all"
+    )
+    return parser.parse_args(argv)
+
+
+def _images(bundle: Bundle, folder: str | None) -> list[bytes]:
+    if folder:
+        return [path.read_bytes() for path in sorted(Path(folder).rglob("*.jpg"))[:200]]
+    return [image.data for image in read_golden(bundle)]
+
+
+def _facts(images: Sequence[bytes]) -> dict[str, Any]:
+    return {"count": len(images), "mean_bytes": round(statistics.fmean(map(len, images)))}
+
+
+def _expected(bundle: Bundle, images: Sequence[bytes]) -> list[float]:
+    """Return the confidence that each image must be answered with."""
+    said = Predictor(bundle, threads=1).predict(images)
+    return [float(confidence) for confidence in said.confidences]
+
+
+def _servers(bundle: Bundle, sink: Path, workers: int, peers: Sequence[str]) -> list[Server]:
+    path = bundle.folder.resolve()
+    common = ("--workers", str(workers), "--sink", str(sink), "--metrics-interval-s", "5")
+    found = [
+        ours(path, "ours, TorchScript", *common, "--engine", "torchscript"),
+        ours(path, "ours, ONNX Runtime", *common, "--engine", "onnx"),
+    ]
+    return found + [peer(name, _PEERS[name], path, workers) for name in peers]
+
+
+def _round(
+    servers: Sequence[Server],
+    bundle: Bundle,
+    images: Sequence[bytes],
+    expected: Sequence[float],
+    arguments: argparse.Namespace,
+) -> dict[str, Any]:
+    """Measure the limits and every server once."""
+    limits = {
+        engine: _limit(bundle, images, engine, arguments.workers, arguments.seconds)
+        for engine in ("torchscript", "onnx")
+    }
+    found: dict[str, Any] = {"limit_images_per_s": {n: round(r, 1) for n, r in limits.items()}}
+    for server in servers:
+        bodies = _bodies(server, images)
+        with running(server, bodies[0]) as instance:
+            loads = {
+                clients: measure(
+                    _target(instance, bodies, expected), clients, arguments.seconds, warm_s=1.0
+                )
+                for clients in _CLIENTS
+            }
+            found[server.name] = {
+                "start_s": round(instance.start_s, 2),
+                "pss_mb": round(instance.pss_mb()),
+                "load": {str(c): _load(load, limits["torchscript"]) for c, load in loads.items()},
+            }
+        sys.stderr.write(f"{server.name}: {json.dumps(found[server.name])}\n")
+    return found
+
+
+def _bodies(server: Server, images: Sequence[bytes]) -> list[bytes]:
+    if not server.is_json:
+        return list(images)
+    return [json.dumps({"b64": base64.b64encode(image).decode()}).encode() for image in images]
+
+
+def _target(instance: Running, bodies: Sequence[bytes], expected: Sequence[float]) -> Target:
+    kind = "application/json" if instance.server.is_json else "image/jpeg"
+
+    def is_right(number: int, body: bytes) -> bool:
+        said = json.loads(body)["predictions"][0]["confidence"]
+        return bool(abs(said - expected[number]) <= _TOLERANCE)
+
+    return Target(instance.port, instance.server.path, (("content-type", kind),), bodies, is_right)
+
+
+def _load(load: Load, limit: float) -> dict[str, Any]:
+    return {
+        "images_per_s": round(load.rate, 1),
+        "of_torchscript_limit": round(load.rate / limit, 3),
+        "p50_ms": round(load.quantile_ms(0.5), 2),
+        "p99_ms": round(load.quantile_ms(0.99), 2),
+        "wrong": load.wrong,
+    }
+
+
+def _summary(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return median, lowest and highest ratio to the TorchScript limit, by server and clients."""
+    limits = [found["limit_images_per_s"] for found in rounds]
+    summary: dict[str, Any] = {
+        "onnx limit of torchscript limit": _spread([r["onnx"] / r["torchscript"] for r in limits])
+    }
+    for name in rounds[0]:
+        if name == "limit_images_per_s":
+            continue
+        measured = [found[name] for found in rounds]
+        summary[name] = {
+            f"c={c}": _spread([m["load"][str(c)]["of_torchscript_limit"] for m in measured])
+            for c in _CLIENTS
+        }
+        for figure in ("start_s", "pss_mb"):
+            summary[name][figure] = _spread([m[figure] for m in measured])
+        summary[name]["wrong"] = sum(x["wrong"] for m in measured for x in m["load"].values())
+    return summary
+
+
+def _spread(values: Sequence[float]) -> list[float]:
+    """Return median, lowest and highest."""
+    return [round(v, 3) for v in (statistics.median(values), min(values), max(values))]
+
+
+def _telemetry(
+    bundle: Bundle,
+    sink: Path,
+    images: Sequence[bytes],
+    expected: Sequence[float],
+    arguments: argparse.Namespace,
+) -> dict[str, Any]:
+    """Compare telemetry and drift on with off, in turns on two servers that run side by side."""
+    path = bundle.folder.resolve()
+    workers = ("--workers", str(arguments.workers))
+    on = ours(path, "on", *workers, "--sink", str(sink), "--drift-interval-s", "10")
+    off = ours(path, "off", *workers, "--telemetry", "false")
+    quantiles: dict[str, dict[float, list[float]]] = {
+        name: {0.5: [], 0.99: []} for name in ("on", "off")
+    }
+    with ExitStack() as stack:
+        instances = [stack.enter_context(running(server, images[0])) for server in (on, off)]
+        for turn in range(arguments.slices + 1):
+            for instance in instances if turn % 2 else reversed(instances):
+                target = _target(instance, images, expected)
+                load = measure(target, 16, _SLICE_S, warm_s=0.3)
+                if turn:  # the first warms both up
+                    for share, values in quantiles[instance.server.name].items():
+                        values.append(load.quantile_ms(share))
+    return {
+        f"p{round(100 * share)}": {
+            "on_ms": round(statistics.median(quantiles["on"][share]), 3),
+            "off_ms": round(statistics.median(quantiles["off"][share]), 3),
+            "median_of_paired_ratios": round(
+                statistics.median(
+                    a / b
+                    for a, b in zip(quantiles["on"][share], quantiles["off"][share], strict=True)
+                ),
+                4,
+            ),
+        }
+        for share in (0.5, 0.99)
+    }
+
+
+def _limit(
+    bundle: Bundle, images: Sequence[bytes], engine: str, workers: int, seconds: float
+) -> float:
+    """Return images a second of the bare predictor in so many processes."""
+    context = multiprocessing.get_context("spawn")
+    queue: Any = context.Queue()
+    barrier: Any = context.Barrier(workers)
+    inputs = (str(bundle.folder), list(images), engine, seconds, barrier, queue)
+    children = [context.Process(target=_bare_loop, args=inputs) for _ in range(workers)]
+    for child in children:
+        child.start()
+    total = sum(queue.get() for _ in children)
+    for child in children:
+        child.join()
+    return float(total)
+
+
+def _bare_loop(
+    folder: str, images: list[bytes], engine: str, seconds: float, barrier: Any, queue: Any
+) -> None:
+    if engine == "torchscript":
+        import torch
+
+        torch.set_num_threads(1)
+    with open_bundle(Path(folder)) as bundle:
+        predictor = Predictor(bundle, engine=engine, threads=1)
+    for image in images[:20]:
+        predictor.predict([image])
+    barrier.wait()
+    done, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        predictor.predict([images[done % len(images)]])
+        done += 1
+    queue.put(done / (time.perf_counter() - started))
