@@ -1,4 +1,6 @@
-"""One drift window for the whole endpoint, tested off the request path.
+"""One drift window for all workers of a container, tested off the request path.
+
+An endpoint of several instances has one a piece, under the same dimensions.
 
 Rows of features are collected in a uniform reservoir of `detector.window` rows. When it
 is full and the interval has passed, its rows go to a child process (drift_child.py) and

@@ -252,6 +252,34 @@ def test_a_sink_that_takes_nothing_is_a_metric_and_nothing_more(stage, trouble):
     assert (stage.spool / ("ab" * 32 + ".jpg")).exists()
 
 
+def test_a_detector_slower_than_the_traffic_tests_less_often_and_loses_nothing(stage, tmp_path):
+    package = tmp_path / "slow/alibi_detect/cd"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "tabular.py").write_text(
+        "import numpy as np, time\n"
+        "time.sleep(2)\n"
+        "class TabularDrift:\n"
+        "    def __init__(self, reference, **_): self.width = reference.shape[1]\n"
+        "    def predict(self, window, drift_type):\n"
+        "        ones = np.ones(self.width)\n"
+        "        return {'data': {'p_val': ones, 'distance': 0 * ones}}\n"
+    )
+    paths = os.pathsep.join([str(tmp_path / "slow"), str(Path.cwd())])
+    process = stage.start(env=os.environ | {"PYTHONPATH": paths})
+    stage.feed(rows_of(stage.detector, WINDOW, 10))
+    wait_for((stage.state / "drift-window.npz").exists)
+    stage.feed(rows_of(stage.detector, 20 * WINDOW, 11))
+    result = wait_for(lambda: (found := stage.result()) and found["tests"] == 2 and found)
+    assert (result["window"], result["seen"]) == (WINDOW, 20 * WINDOW)
+    assert result["p_value"] == 1, "the slow detector has answered"
+    assert result["features"][0]["distance"] == 0
+    assert stage.end(process) == 0
+    assert stage.total("Images") == 21 * WINDOW
+    assert stage.total("TelemetryDropped") == 0
+    assert stage.total("DriftTestsFailed") == 0
+
+
 def test_what_is_no_record_is_counted(stage):
     process = stage.start()
     stage.telemetry.send(a_request())
