@@ -14,7 +14,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
     AmazonCloudWatchEMFProvider,
@@ -23,13 +23,14 @@ from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
 from components.inference.records import AnswerRecord, ImageRecord, RequestRecord
 
 NAMESPACE = "visionloop"
-PHASES = ("queue", "decode", "forward", "encode", "total")
+PHASES = ("queue", "decode", "forward", "encode")  # of a worker
 # The format takes 100 values a metric; the library prints by itself at the hundredth.
 MOST_VALUES = 99
 MOST_NAMES = 100  # values of one dimension an interval; the rest are counted as "other"
 _OTHER = "other"
+Item = TypeVar("Item")
 _UNITS = {
-    **{f"{phase.capitalize()}Latency": "Milliseconds" for phase in PHASES},
+    **{f"{phase.capitalize()}Latency": "Milliseconds" for phase in (*PHASES, "total")},
     "Confidence": "None",
     "Entropy": "None",
     "ImageBytes": "Bytes",
@@ -38,20 +39,20 @@ _UNITS = {
 }
 
 
-class UniformSample:
-    """A uniform sample of at most `MOST_VALUES` of all values seen (algorithm R)."""
+class UniformSample(Generic[Item]):
+    """A uniform sample of at most `MOST_VALUES` of all items seen (algorithm R)."""
 
     def __init__(self, dice: random.Random) -> None:
-        self.values: list[float] = []
+        self.items: list[Item] = []
         self.seen = 0
         self._dice = dice
 
-    def add(self, value: float) -> None:
+    def add(self, item: Item) -> None:
         self.seen += 1
-        if len(self.values) < MOST_VALUES:
-            self.values.append(value)
+        if self.seen <= MOST_VALUES:
+            self.items.append(item)
         elif (place := int(self._dice.random() * self.seen)) < MOST_VALUES:
-            self.values[place] = value
+            self.items[place] = item
 
 
 class MetricsWindow:
@@ -67,7 +68,10 @@ class MetricsWindow:
 
     def _clear(self) -> None:
         self.counts: Counter[str] = Counter({"Requests": 0, "Images": 0, "TelemetryDropped": 0})
-        self._samples: dict[str, UniformSample] = {}
+        # Whole records: sampling each of their ten numbers would cost ten times as much.
+        self._requests = UniformSample[RequestRecord](self._dice)
+        self._answers = UniformSample[AnswerRecord](self._dice)
+        self._images = UniformSample[ImageRecord](self._dice)
         self._named: dict[str, Counter[str]] = {}
 
     def add_request(self, record: RequestRecord) -> None:
@@ -77,15 +81,13 @@ class MetricsWindow:
         self._count("StatusClass", f"{record.status // 100}xx")
         if record.error:
             self._count("ErrorKind", record.error)
-        self._sample("TotalLatency", record.total_ms)
-        self._sample("RequestBytes", record.bytes_in)
+        self._requests.add(record)
 
     def add_answer(self, record: AnswerRecord) -> None:
         """Count what a worker says of one request."""
         self.counts["TelemetryDropped"] += record.dropped
-        for phase, value_ms in record.phases_ms.items():
-            if phase in PHASES:
-                self._sample(f"{phase.capitalize()}Latency", value_ms)
+        if record.phases_ms:
+            self._answers.add(record)
         for image in record.images:
             self._add_image(image)
 
@@ -93,21 +95,13 @@ class MetricsWindow:
         self.counts["Images"] += 1
         self._count("Label", image.label)
         self._count("ImageFormat", image.format)
-        self._sample("Confidence", image.confidence)
-        self._sample("Entropy", image.entropy)
-        self._sample("ImageBytes", image.bytes)
-        self._sample("ImagePixels", image.width * image.height)
+        self._images.add(image)
         if image.reasons and not image.kept:
             self.counts["ReviewImagesLost"] += 1
 
     def add(self, name: str, count: int) -> None:
         """Add to a count of the collector's own."""
         self.counts[name] += count
-
-    def _sample(self, name: str, value: float) -> None:
-        if (sample := self._samples.get(name)) is None:
-            sample = self._samples[name] = UniformSample(self._dice)
-        sample.add(value)
 
     def _count(self, dimension: str, name: str) -> None:
         names = self._named.setdefault(dimension, Counter())
@@ -122,14 +116,27 @@ class MetricsWindow:
         """
         counts = {name: ([count], "Count") for name, count in self.counts.items()}
         lines = [emf_line(self._dimensions, counts, time_s)]
-        for name, sample in self._samples.items():
-            values = [float(f"{value:.5g}") for value in sample.values]
-            metric = {name: (values, _UNITS[name])}
-            # A sample has at most 99 values, however many there were.
-            lines.append(emf_line(self._dimensions, metric, time_s, {f"{name}Seen": sample.seen}))
+        for name, values, seen in self._sampled():
+            if values:
+                metric = {name: ([float(f"{value:.5g}") for value in values], _UNITS[name])}
+                # A sample has at most 99 values, however many there were.
+                lines.append(emf_line(self._dimensions, metric, time_s, {f"{name}Seen": seen}))
         lines += self._named_lines(time_s)
         self._clear()
         return lines
+
+    def _sampled(self) -> Iterator[tuple[str, list[float], int]]:
+        """Yield each metric with its sampled values and how many there were."""
+        requests, answers, images = self._requests, self._answers, self._images
+        yield "TotalLatency", [r.total_ms for r in requests.items], requests.seen
+        yield "RequestBytes", [r.bytes_in for r in requests.items], requests.seen
+        for phase in PHASES:
+            values = [a.phases_ms[phase] for a in answers.items if phase in a.phases_ms]
+            yield f"{phase.capitalize()}Latency", values, answers.seen
+        yield "Confidence", [i.confidence for i in images.items], images.seen
+        yield "Entropy", [i.entropy for i in images.items], images.seen
+        yield "ImageBytes", [i.bytes for i in images.items], images.seen
+        yield "ImagePixels", [i.width * i.height for i in images.items], images.seen
 
     def _named_lines(self, time_s: float) -> Iterator[str]:
         metrics = {
@@ -156,7 +163,7 @@ def emf_line(
     metrics: values and unit by name; properties: searchable in the log, no metrics.
     """
     provider = AmazonCloudWatchEMFProvider(namespace=NAMESPACE)
-    provider.service = None  # an environment variable would add a dimension
+    provider.service = ""  # else an environment variable would add a dimension
     provider.set_timestamp(int(time_s * 1000))
     for name, value in dimensions.items():
         provider.add_dimension(name, value)
