@@ -21,13 +21,12 @@ from pathlib import Path
 import uvloop
 
 from components.inference.java import find_java
-from components.inference.model_server import ServerSettings
-from components.inference.settings import WorkerSettings
+from components.inference.model_server import Limits, ServerSettings
+from components.inference.settings import ReviewSettings, WorkerSettings
 from components.inference.supervisor import CollectorSettings, Supervisor
 from shared.vision.bundle import Bundle, open_bundle
 
 log = logging.getLogger(__name__)
-_WAITING_PER_WORKER = 128  # a quarter of a second of work at two milliseconds each
 _GPU = Path("/dev/nvidiactl")
 
 
@@ -71,45 +70,23 @@ def run(
     """Serve `model` until SIGTERM or SIGINT; what is in flight then is answered first."""
     java = find_java()
     platform = Platform.from_environ()
-    workers = workers or len(os.sched_getaffinity(0))
+    port = port if platform.port is None else platform.port
     payload = (platform.max_payload_mb or max_payload_mb) << 20
+    workers = workers or len(os.sched_getaffinity(0))
     with open_bundle(model) as bundle, _run_folder() as folder:
-        model_version = model_version or _version_of(bundle)
+        version = model_version or _version_of(bundle)
+        names = tuple(name.strip() for name in allowed_buckets.split(",") if name.strip())
+        path, fork = bundle.folder.resolve(), not _GPU.exists()
+        review = ReviewSettings(bool(sink), min_confidence, sampling_interval, log_share)
         worker = WorkerSettings(
-            run=str(folder),
-            bundle=str(bundle.folder),
-            engine=engine,
-            fork=not _GPU.exists(),
-            model_version=model_version,
-            buckets=tuple(name.strip() for name in allowed_buckets.split(",") if name.strip()),
-            has_telemetry=telemetry,
-            has_sink=bool(sink),
-            min_confidence=min_confidence,
-            sampling_interval=sampling_interval,
-            log_share=log_share,
+            str(folder), str(path), engine, fork, version, names, telemetry, review
         )
-        server = ServerSettings(
-            java=java,
-            run=folder,
-            bundle=bundle.folder.resolve(),
-            workers=workers,
-            batch_size=batch_size,
-            batch_delay_ms=batch_delay_ms,
-            timeout_s=timeout_s,
-            max_request_bytes=payload + (1 << 16),
-            queue=_WAITING_PER_WORKER * workers,
-            fork=worker.fork,
-        )
+        limits = Limits(workers, batch_size, batch_delay_ms, timeout_s, payload)
+        server = ServerSettings(java, folder, path, limits, fork)
         collector = CollectorSettings(
-            sink=sink,
-            endpoint_name=endpoint_name,
-            variant_name=variant_name,
-            metrics_interval_s=metrics_interval_s,
-            drift_interval_s=drift_interval_s,
+            sink, endpoint_name, variant_name, metrics_interval_s, drift_interval_s
         )
-        port = port if platform.port is None else platform.port
-        supervisor = Supervisor(worker, server, collector, bundle, bind, port, payload)
-        uvloop.run(supervisor.serve())
+        uvloop.run(Supervisor(worker, server, collector, bundle, bind, port).serve())
 
 
 def _version_of(bundle: Bundle) -> str:

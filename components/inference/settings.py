@@ -19,13 +19,26 @@ _FILE = "worker.json"
 
 
 @dataclass(frozen=True)
+class ReviewSettings:
+    """What is kept of requests.
+
+    is_kept: whether there is anywhere to keep it.
+    min_confidence: percent; sampling_interval: images; log_share: in [0, 1].
+    """
+
+    is_kept: bool
+    min_confidence: float
+    sampling_interval: int
+    log_share: float
+
+
+@dataclass(frozen=True)
 class WorkerSettings:
     """Settings of every worker of one server.
 
     fork: the model is loaded before the workers are forked.
     buckets: what `s3_uri` may name.
     has_telemetry: whether a collector listens.
-    min_confidence: percent; sampling_interval: images; log_share: in [0, 1].
     """
 
     run: str
@@ -35,10 +48,7 @@ class WorkerSettings:
     model_version: str
     buckets: tuple[str, ...]
     has_telemetry: bool
-    has_sink: bool
-    min_confidence: float
-    sampling_interval: int
-    log_share: float
+    review: ReviewSettings
 
     @property
     def socket(self) -> Path:
@@ -63,4 +73,5 @@ class WorkerSettings:
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> WorkerSettings:
         """Read the settings of the server this process works for."""
         document = json.loads((Path(environ[RUN_VARIABLE]) / _FILE).read_text())
-        return cls(**document | {"buckets": tuple(document["buckets"])})
+        review = ReviewSettings(**document["review"])
+        return cls(**document | {"buckets": tuple(document["buckets"]), "review": review})

@@ -74,7 +74,6 @@ class Supervisor:
         bundle: Bundle,
         bind: str,
         port: int,
-        max_payload_bytes: int,
     ) -> None:
         self._worker, self._collector_settings = worker, collector
         self._bind, self._port = bind, port
@@ -88,10 +87,10 @@ class Supervisor:
         settings = FrontSettings(
             endpoint_name=collector.endpoint_name,
             variant_name=collector.variant_name,
-            workers=server.workers,
-            max_payload_bytes=max_payload_bytes,
-            timeout_s=2.0 * server.timeout_s,  # what waits, and one batch before it
-            waiting=server.queue,
+            workers=server.limits.workers,
+            max_payload_bytes=server.limits.payload_bytes,
+            timeout_s=2.0 * server.limits.timeout_s,  # what waits, and one batch before it
+            waiting=server.limits.waiting,
         )
         sender = Telemetry(worker.socket) if worker.has_telemetry else NoTelemetry()
         self._front = Front(settings, self._upstream, self._health, sender)
@@ -213,6 +212,7 @@ class Supervisor:
             "--model-version": worker.model_version,
             "--metrics-interval-s": settings.metrics_interval_s,
             "--drift-interval-s": settings.drift_interval_s,
+            "--log-share": worker.review.log_share,
         }
         words = [str(word) for pair in flags.items() for word in pair]
         return [sys.executable, "-m", "components.inference.collector", *words]
@@ -237,6 +237,7 @@ def _uvicorn_config(app: Front) -> uvicorn.Config:
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         date_header=False,
         timeout_keep_alive=75,  # longer than SageMaker's and load balancers' 60 seconds

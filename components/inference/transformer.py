@@ -93,7 +93,9 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
 
     def _load(self, bundle: Bundle, device: str) -> None:
         settings = self._settings
-        self._predictor = Predictor(bundle, device, engine=settings.engine, threads=1)
+        self._predictor = Predictor(
+            bundle, device, engine=settings.engine, threads=1, is_frozen=True
+        )
         self._golden: list[GoldenImage] = read_golden(bundle)
         has_detector = (bundle.folder / "detector" / "detector.json").is_file()
         self._detector = DriftDetector.load(bundle.folder / "detector") if has_detector else None
@@ -123,11 +125,10 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
             os._exit(1)  # in a forked child an exception would be ignored
         if self._settings.has_telemetry:
             self._telemetry = Telemetry(self._settings.socket)
-        if self._settings.has_sink:
+        review = self._settings.review
+        if review.is_kept:
             self._keeper = Keeper(
-                self._settings.spool,
-                self._settings.min_confidence,
-                self._settings.sampling_interval,
+                self._settings.spool, review.min_confidence, review.sampling_interval
             )
 
     def _report(self, work: Work) -> None:
@@ -151,7 +152,7 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
         if self._detector is not None:
             features = self._detector.features(said.embeddings, said.probabilities).tolist()
         embeddings = [""] * len(work.data)
-        if is_sampled(work.request.request_id, self._settings.log_share):
+        if is_sampled(work.request.request_id, self._settings.review.log_share):
             half = said.embeddings.astype(np.float16)
             embeddings = [base64.b64encode(row.tobytes()).decode() for row in half]
         rows = zip(

@@ -107,9 +107,7 @@ def test_top_k_ranks_and_leaves_the_rest_out(service: PredictionService) -> None
 def test_explain_points_at_what_the_model_looks_at(tmp_path: Path) -> None:
     seer = Network(sharpness=2.0, region=slice(0, 2))  # sees the upper left corner alone
     predictor = Predictor(make_bundle(tmp_path, network=seer), threads=1)
-    work = ask(
-        PredictionService(predictor, "7"), colour_image("red", 3), attributes="explain=true"
-    )
+    work = ask(PredictionService(predictor, "7"), colour_image("red", 3), attributes="explain=true")
     (prediction,) = document(work)["predictions"]
     found = np.array(prediction["explanation"]["map"])
     assert found.shape == (7, 7)
@@ -158,7 +156,7 @@ def test_a_model_that_fails_says_nothing_of_its_innards(
     class Broken:
         name = "broken"
 
-        def forward(self, images: object) -> None:
+        def forward(self, _images: object) -> None:
             raise RuntimeError("/opt/secret: tensor exploded")
 
     service = PredictionService(predictor, "7")
