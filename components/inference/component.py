@@ -62,6 +62,7 @@ def run(
     telemetry: bool,
     sink: str,
     log_share: float,
+    embedding_share: float,
     min_confidence: float,
     sampling_interval: int,
     metrics_interval_s: float,
@@ -77,7 +78,9 @@ def run(
         version = model_version or _version_of(bundle)
         names = tuple(name.strip() for name in allowed_buckets.split(",") if name.strip())
         path, fork = bundle.folder.resolve(), not _GPU.exists()
-        review = ReviewSettings(bool(sink), min_confidence, sampling_interval, log_share)
+        review = ReviewSettings(
+            bool(sink), min_confidence, sampling_interval, log_share, embedding_share
+        )
         worker = WorkerSettings(
             str(folder), str(path), engine, fork, version, names, telemetry, review
         )

@@ -23,13 +23,15 @@ class ReviewSettings:
     """What is kept of requests.
 
     is_kept: whether there is anywhere to keep it.
-    min_confidence: percent; sampling_interval: images; log_share: in [0, 1].
+    min_confidence: percent; sampling_interval: images.
+    log_share: of the requests, in [0, 1]; embedding_share: logged with their embeddings.
     """
 
     is_kept: bool
     min_confidence: float
     sampling_interval: int
     log_share: float
+    embedding_share: float
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,9 @@ first request for a whole batch and sends stack traces to clients.
 
 from __future__ import annotations
 
-import base64
 import logging
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from sagemaker_inference.transformer import Transformer
 
 from components.inference.drift_flag import DriftFlag
 from components.inference.keeper import Keeper, Kept
-from components.inference.records import AnswerRecord, ImageRecord, is_sampled
+from components.inference.records import AnswerRecord, ImageRecord, is_sampled, pack
 from components.inference.settings import WorkerSettings
 from components.inference.telemetry import NoTelemetry, RecordSender, Telemetry
 from components.inference.wire import read_header
@@ -29,8 +27,9 @@ from shared.vision.answers import entropies
 from shared.vision.bundle import Bundle, open_bundle
 from shared.vision.drift import DriftDetector
 from shared.vision.golden import GoldenImage, check_golden, read_golden
+from shared.vision.images import ImageFacts
 from shared.vision.payload import S3Images
-from shared.vision.predictor import Predictor
+from shared.vision.predictor import Predictions, Predictor
 from shared.vision.service import PredictionService, Request, Work
 
 log = logging.getLogger(__name__)
@@ -134,57 +133,54 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
     def _report(self, work: Work) -> None:
         if isinstance(self._telemetry, NoTelemetry) or work.predictions is None:
             return
-        images = self._image_records(work)
         self._telemetry.send(
             AnswerRecord(
                 time=time.time(),
                 request_id=work.request.request_id,
                 model_version=self._settings.model_version,
                 phases_ms=work.phases_ms,
-                images=images,
+                images=self._image_records(work, work.predictions),
             )
         )
 
-    def _image_records(self, work: Work) -> list[ImageRecord]:
-        said = work.predictions
-        assert said is not None  # noqa: S101 - _report has looked
-        features: Sequence[Sequence[float]] = [()] * len(work.data)
+    def _image_records(self, work: Work, said: Predictions) -> list[ImageRecord]:
+        features = [""] * len(work.data)
         if self._detector is not None:
-            features = self._detector.features(said.embeddings, said.probabilities).tolist()
+            found = self._detector.features(said.embeddings, said.probabilities)
+            features = [pack(row) for row in found]
         embeddings = [""] * len(work.data)
-        if is_sampled(work.request.request_id, self._settings.review.log_share):
-            half = said.embeddings.astype(np.float16)
-            embeddings = [base64.b64encode(row.tobytes()).decode() for row in half]
-        rows = zip(
-            work.data,
-            work.facts,
-            said.probabilities.tolist(),
-            entropies(said.probabilities).tolist(),
-            features,
-            embeddings,
-            strict=True,
-        )
-        records = []
-        for data, facts, probabilities, entropy, feature, embedding in rows:
-            confidence = max(probabilities)
-            kept = Kept()
-            if self._keeper is not None and facts is not None:
-                kept = self._keeper.consider(data, facts.format.lower(), confidence)
-            records.append(
-                ImageRecord(
-                    sha256=kept.sha256,
-                    format=facts.format if facts else "pixels",
-                    width=facts.width if facts else 0,
-                    height=facts.height if facts else 0,
-                    bytes=len(data),
-                    label=self._predictor.classes[probabilities.index(confidence)],
-                    confidence=confidence,
-                    entropy=entropy,
-                    probabilities=probabilities,
-                    features=feature,
-                    embedding=embedding,
-                    kept=kept.kept,
-                    reasons=kept.reasons,
-                )
+        if is_sampled(work.request.request_id, self._settings.review.embedding_share):
+            embeddings = [pack(row) for row in said.embeddings.astype(np.float16)]
+        entropy = entropies(said.probabilities).tolist()
+        labels, confidences = said.labels.tolist(), said.confidences.tolist()
+        return [
+            self._image_record(
+                data,
+                facts,
+                label=self._predictor.classes[labels[n]],
+                confidence=confidences[n],
+                entropy=entropy[n],
+                probabilities=pack(said.probabilities[n]),
+                features=features[n],
+                embedding=embeddings[n],
             )
-        return records
+            for n, (data, facts) in enumerate(zip(work.data, work.facts, strict=True))
+        ]
+
+    def _image_record(
+        self, data: bytes, facts: ImageFacts | None, *, confidence: float, **said: Any
+    ) -> ImageRecord:
+        kept = Kept()
+        if self._keeper is not None and facts is not None:
+            kept = self._keeper.consider(data, facts.format.lower(), confidence)
+        return ImageRecord(
+            sha256=kept.sha256,
+            format=facts.format if facts else "pixels",
+            width=facts.width if facts else 0,
+            height=facts.height if facts else 0,
+            bytes=len(data),
+            confidence=confidence,
+            kept=kept.kept,
+            reasons=kept.reasons,
+            **said,
+        )
