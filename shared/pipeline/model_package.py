@@ -9,6 +9,7 @@ from shared.pipeline.dsl import Artifact, RegisterModel
 from shared.pipeline.expressions import Join, Value
 from shared.pipeline.settings import Settings
 
+# As shared.vision.payload has them, which the host does not import; a test holds them equal.
 CONTENT_TYPES = [
     "image/jpeg",
     "image/png",
@@ -17,6 +18,7 @@ CONTENT_TYPES = [
     "application/x-npy",
     "application/json",
 ]
+RESPONSE_TYPES = ["application/json", "application/jsonlines", "application/x-npy"]
 # What the endpoint is tried on; small first, a GPU where throughput asks for it.
 REALTIME_INSTANCES = ["ml.t2.medium", "ml.m5.large", "ml.m5.xlarge", "ml.g4dn.xlarge"]
 
@@ -47,7 +49,7 @@ def register_model(
                 }
             ],
             "SupportedContentTypes": CONTENT_TYPES,
-            "SupportedResponseMIMETypes": ["application/json"],
+            "SupportedResponseMIMETypes": RESPONSE_TYPES,
             "SupportedRealtimeInferenceInstanceTypes": REALTIME_INSTANCES,
         },
         "ModelMetrics": {
