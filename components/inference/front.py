@@ -39,6 +39,7 @@ _JSON = "application/json"
 _RUNTIME_PREFIX, _RUNTIME_SUFFIX = "/endpoints/", "/invocations"
 _MODEL_ERROR = 424  # sagemaker-runtime's status for an error of the model's
 _OUT_OF_MEMORY = 507
+_MOST_BYTES_INSIDE = 64 << 20  # of all bodies together; Java holds each once more
 _QUEUE_FULL = b"ServiceUnavailableException"  # multi-model-server's; its workers' have none
 _TOO_LARGE = "the body has more than {} bytes"
 
@@ -49,6 +50,13 @@ class _Refused(Exception):  # noqa: N818 - not an error of ours
     def __init__(self, status: int, kind: str, message: str) -> None:
         super().__init__(message)
         self.status, self.kind = status, kind
+
+
+@dataclass
+class _Size:
+    """Bytes of one body that have come."""
+
+    total: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,7 @@ class Front:
     health: Health
     telemetry: RecordSender
     inside: int = field(default=0, init=False)
+    bytes_inside: int = field(default=0, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -115,12 +124,11 @@ class Front:
             headers.get(b"accept", ""),
             headers.get(b"x-amzn-sagemaker-custom-attributes", ""),
         )
-        size, error = 0, ""
+        size, error = _Size(), ""
         self.inside += 1
         try:
             self._admit(scope, headers, is_runtime)
-            body = await self._read(receive)
-            size = len(body)
+            body = await self._read(receive, size)
             answer = await self._ask(head, body)
             status, error = answer.status, answer.headers.get("x-error", "")
             content_type, body = answer.headers.get("content-type", _JSON), answer.body
@@ -129,6 +137,7 @@ class Front:
             body = encode_error(err.kind, str(err), head.request_id)
         finally:
             self.inside -= 1
+            self.bytes_inside -= size.total
         extra = [(b"x-request-id", head.request_id.encode("latin-1"))]
         served = status
         if is_runtime:
@@ -143,7 +152,7 @@ class Front:
                 status=status,
                 error=error,
                 total_ms=total_ms,
-                bytes_in=size,
+                bytes_in=size.total,
                 content_type=head.content_type[:64],
             )
         )
@@ -161,8 +170,8 @@ class Front:
         if is_runtime and name != self.settings.endpoint_name:
             raise _Refused(400, "ValidationError", f"Endpoint {name} not found.")
 
-    async def _read(self, receive: Receive) -> bytes:
-        parts, size = [], 0
+    async def _read(self, receive: Receive, size: _Size) -> bytes:
+        parts, limit = [], self.settings.max_payload_bytes
         try:
             async with asyncio.timeout(_BODY_TIMEOUT_S):
                 while True:
@@ -170,10 +179,12 @@ class Front:
                     if message["type"] == "http.disconnect":
                         raise _Refused(400, "Disconnected", "the client went away")
                     parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > self.settings.max_payload_bytes:
-                        limit = self.settings.max_payload_bytes
+                    size.total += len(parts[-1])
+                    self.bytes_inside += len(parts[-1])
+                    if size.total > limit:
                         raise _Refused(413, "PayloadTooLarge", _TOO_LARGE.format(limit))
+                    if self.bytes_inside > max(_MOST_BYTES_INSIDE, limit):
+                        raise _Refused(503, "Unavailable", "too much waits; try again")
                     if not message.get("more_body"):
                         return parts[0] if len(parts) == 1 else b"".join(parts)
         except TimeoutError as err:

@@ -6,6 +6,7 @@ first request for a whole batch and sends stack traces to clients.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import time
@@ -59,6 +60,7 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
             self._settings.failure.write_text(f"inference: {err}")
             raise
         if self._settings.fork:
+            gc.freeze()  # a collection would touch, and so copy, what the workers share
             os.register_at_fork(after_in_child=self._begin)
         else:
             self._begin()

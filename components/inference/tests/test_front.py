@@ -187,6 +187,26 @@ def test_more_than_may_wait_are_sent_away_and_the_others_answered() -> None:
     assert asyncio.run(crowd()) == [503, 200, 200]
 
 
+def test_bodies_that_would_fill_the_memory_together_are_sent_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(front_module, "_MOST_BYTES_INSIDE", 150)
+
+    async def crowd() -> list[int]:
+        client = Client()
+        client.server.may_answer.clear()
+        first = asyncio.create_task(client.ask(body=(b"x" * 90,)))
+        while not client.server.asked:
+            await asyncio.sleep(0)
+        refused, _, _ = await client.ask(body=(b"x" * 90,))
+        client.server.may_answer.set()
+        answered, _, _ = await first
+        assert client.front.bytes_inside == 0
+        return [refused, answered, (await client.ask(body=(b"x" * 90,)))[0]]
+
+    assert asyncio.run(crowd()) == [503, 200, 200]
+
+
 @pytest.mark.parametrize(
     ("answer", "status", "error"),
     [
