@@ -84,6 +84,11 @@ class Bundle:
         is_proven = self.info.onnx_parity is not None and ONNX in self.info.files
         return self.folder / ONNX if is_proven else None
 
+    @property
+    def version(self) -> str:
+        """Name the bundle by its content; bundle.json holds the hash of every other file."""
+        return sha256_of(self.folder / "bundle.json")[:12]
+
 
 def write_bundle(folder: Path, info: BundleInfo) -> Bundle:
     """Write bundle.json for the files that already lie in `folder`."""

@@ -1,0 +1,60 @@
+"""One event without Lambda, as a person tries it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.serverless.tests.events import rest
+from shared.vision.bundle import Bundle
+from shared.vision.tests.factories import colour_image
+from shared.vision.tests.served import make_served_bundle
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_served_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+def call(bundle: Bundle, *flags: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "components.serverless", "--model", str(bundle.folder), *flags]
+    return subprocess.run(
+        command, input=text, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_the_response_alone_is_on_stdout(bundle: Bundle, tmp_path: Path) -> None:
+    event = json.dumps(rest(colour_image("red", 4), "image/png"))
+    (tmp_path / "event.json").write_text(event)
+    for done in (
+        call(bundle, "--event", str(tmp_path / "event.json")),
+        call(bundle, "--event", "-", text=event),
+    ):
+        response = json.loads(done.stdout)
+        assert (done.returncode, response["statusCode"]) == (0, 200)
+        document = json.loads(response["body"])
+        assert document["predictions"][0]["label"] == "red"
+        assert document["model_version"] == bundle.version
+
+
+@pytest.mark.parametrize(
+    ("flags", "text", "status", "error"),
+    [
+        ([], "", 2, "error: serverless: no event; pass --event FILE, or - for stdin"),
+        (["--event", "-"], "no JSON", 1, "error: serverless: event - is no JSON: "),
+        (["--event", "/nonexistent"], "", 1, "error: serverless: No such file or directory: "),
+    ],
+)
+def test_an_event_that_cannot_be_read_ends_with_one_line(
+    bundle: Bundle, flags: list[str], text: str, status: int, error: str
+) -> None:
+    done = call(bundle, *flags, text=text)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert done.stderr.startswith(error)
+    assert done.stderr.count("\n") == 1
