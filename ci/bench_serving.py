@@ -18,17 +18,23 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ci.bench import machine
 from ci.load import Load, Target, measure
 from ci.served import Running, Server, ours, peer, running
+from shared.vision import answers
 from shared.vision.bundle import Bundle, open_bundle
 from shared.vision.golden import read_golden
+from shared.vision.images import decode_rgb
+from shared.vision.payload import JSON_TYPE, Options
 from shared.vision.predictor import Predictor
+from shared.vision.transforms import normalise, prepare_pixels
 
 _CLIENTS = (1, 4, 16, 64)
 _PEERS = {
@@ -37,6 +43,7 @@ _PEERS = {
     "fastapi": "fastapi_app",
     "litserve": "litserve_app",
 }
+_ENGINES = ("torchscript", "torchscript, frozen", "onnx")
 _TOLERANCE = 1e-3
 _SLICE_S = 1.5  # telemetry on and off take turns this long, so that both see the same machine
 
@@ -53,6 +60,7 @@ def main(argv: Sequence[str]) -> int:
             _round(servers, bundle, images, expected, arguments) for _ in range(arguments.rounds)
         ]
         results["summary"] = _summary(results["rounds"])
+        results["stages_ms"] = stages(bundle, images)
         if arguments.slices:
             results["telemetry"] = _telemetry(bundle, Path(sink), images, expected, arguments)
     sys.stdout.write(json.dumps(results, indent=2) + "\n")
@@ -109,7 +117,7 @@ def _round(
     """Measure the limits and every server once."""
     limits = {
         engine: _limit(bundle, images, engine, arguments.workers, arguments.seconds)
-        for engine in ("torchscript", "onnx")
+        for engine in _ENGINES
     }
     found: dict[str, Any] = {"limit_images_per_s": {n: round(r, 1) for n, r in limits.items()}}
     for server in servers:
@@ -121,13 +129,24 @@ def _round(
                 )
                 for clients in _CLIENTS
             }
+            cpu = _cpu_ms(instance, _target(instance, bodies, expected), arguments.seconds)
             found[server.name] = {
+                "cpu_ms_per_image_at_c16": cpu,
                 "start_s": round(instance.start_s, 2),
                 "pss_mb": round(instance.pss_mb()),
                 "load": {str(c): _load(load, limits["torchscript"]) for c, load in loads.items()},
             }
         sys.stderr.write(f"{server.name}: {json.dumps(found[server.name])}\n")
     return found
+
+
+def _cpu_ms(instance: Running, target: Target, seconds: float) -> dict[str, float]:
+    """Return processor time an image, by what the processes are, at 16 clients."""
+    before = instance.cpu_s()
+    load = measure(target, 16, seconds, warm_s=0)
+    spent = {name: used - before.get(name, 0.0) for name, used in instance.cpu_s().items()}
+    images = len(load.latencies_ms)
+    return {name: round(1e3 * used / images, 3) for name, used in spent.items() if used > 0}
 
 
 def _bodies(server: Server, images: Sequence[bytes]) -> list[bytes]:
@@ -160,7 +179,8 @@ def _summary(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return median, lowest and highest ratio to the TorchScript limit, by server and clients."""
     limits = [found["limit_images_per_s"] for found in rounds]
     summary: dict[str, Any] = {
-        "onnx limit of torchscript limit": _spread([r["onnx"] / r["torchscript"] for r in limits])
+        f"limit with {name}": _spread([r[name] / r["torchscript"] for r in limits])
+        for name in _ENGINES[1:]
     }
     for name in rounds[0]:
         if name == "limit_images_per_s":
@@ -221,6 +241,50 @@ def _telemetry(
     }
 
 
+def stages(bundle: Bundle, images: Sequence[bytes]) -> dict[str, float]:
+    """Return the processor time of what a worker does with an image, stage by stage.
+
+    Best of five rounds over the images, one thread.
+    """
+    plain = Predictor(bundle, engine="torchscript", threads=1)
+    frozen = Predictor(bundle, engine="torchscript", threads=1, is_frozen=True)
+    onnx = Predictor(bundle, engine="onnx", threads=1)
+    spec = plain.transform
+    decoded = [decode_rgb(image, 2 * spec.resize_side) for image in images]
+    pixels = [prepare_pixels(image, spec) for image in decoded]
+    ones = [normalise(p[None], spec) for p in pixels]
+    eights = [np.concatenate([one] * 8) for one in ones]
+    said = onnx.predict_pixels(np.stack(pixels)).probabilities
+    rows = [row[None] for row in said]
+    jobs: dict[str, tuple[Callable[[Any], object], Sequence[Any], int]] = {
+        "decode JPEG": (lambda image: decode_rgb(image, 2 * spec.resize_side), images, 1),
+        "resize and crop": (lambda image: prepare_pixels(image, spec), decoded, 1),
+        "normalise": (lambda p: normalise(p[None], spec), pixels, 1),
+        "forward TorchScript": (plain.engine.forward, ones, 1),
+        "forward TorchScript, frozen": (frozen.engine.forward, ones, 1),
+        "forward TorchScript, frozen, of 8": (frozen.engine.forward, eights, 8),
+        "forward ONNX Runtime": (onnx.engine.forward, ones, 1),
+        "forward ONNX Runtime, of 8": (onnx.engine.forward, eights, 8),
+        "answer as JSON": (lambda row: _json(plain.classes, row), rows, 1),
+    }
+    return {name: round(_best_ms(*job), 3) for name, job in jobs.items()}
+
+
+def _json(classes: Sequence[str], row: Any) -> bytes:
+    documents = answers.predictions(classes, row, Options())
+    return answers.encode(documents, row, answers.Context("version", "id"), JSON_TYPE)
+
+
+def _best_ms(work: Callable[[Any], object], inputs: Sequence[Any], images: int) -> float:
+    best = float("inf")
+    for _ in range(5):
+        started = time.process_time()
+        for item in inputs:
+            work(item)
+        best = min(best, time.process_time() - started)
+    return 1e3 * best / (len(inputs) * images)
+
+
 def _limit(
     bundle: Bundle, images: Sequence[bytes], engine: str, workers: int, seconds: float
 ) -> float:
@@ -241,12 +305,9 @@ def _limit(
 def _bare_loop(
     folder: str, images: list[bytes], engine: str, seconds: float, barrier: Any, queue: Any
 ) -> None:
-    if engine == "torchscript":
-        import torch
-
-        torch.set_num_threads(1)
+    name, _, frozen = engine.partition(", ")
     with open_bundle(Path(folder)) as bundle:
-        predictor = Predictor(bundle, engine=engine, threads=1)
+        predictor = Predictor(bundle, engine=name, threads=1, is_frozen=bool(frozen))
     for image in images[:20]:
         predictor.predict([image])
     barrier.wait()

@@ -57,6 +57,16 @@ class Running:
         """Return the proportional set size of the whole process group, in MB."""
         return sum(_pss(pid) for pid in self._pids()) / 1e6
 
+    def cpu_s(self) -> dict[str, float]:
+        """Return processor seconds so far, by what the process is."""
+        used: dict[str, float] = {}
+        for pid in self._pids():
+            process = psutil.Process(pid)
+            role = _role(process.cmdline(), is_root=pid == self.pid)
+            times = process.cpu_times()
+            used[role] = used.get(role, 0.0) + times.user + times.system
+        return used
+
     def _pids(self) -> list[int]:
         root = psutil.Process(self.pid)
         return [root.pid, *(child.pid for child in root.children(recursive=True))]
@@ -131,6 +141,20 @@ def _wait(
     log.seek(0)  # type: ignore[attr-defined]
     tail = log.read()[-2000:].decode(errors="replace")  # type: ignore[attr-defined]
     raise BenchError(f"bench: {server.name} does not answer; its log ends with:\n{tail}")
+
+
+def _role(command: Sequence[str], is_root: bool) -> str:
+    text = " ".join(command)
+    roles = {
+        "model_service_worker": "workers",
+        "ModelServer": "java",
+        "inference.collector": "collector",
+        "inference.drift_child": "drift test",
+    }
+    for part, role in roles.items():
+        if part in text:
+            return role
+    return "front" if is_root else "other"
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

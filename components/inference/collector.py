@@ -29,7 +29,7 @@ from components.inference.inbox import Inbox
 from components.inference.metrics import MetricsWindow, emf_line
 from components.inference.outbox import Outbox
 from components.inference.prediction_log import PredictionLog
-from components.inference.records import AnswerRecord, RecordError, decode
+from components.inference.records import AnswerRecord, RecordError, TallyRecord, decode
 from components.inference.review import Review
 from components.inference.sinks import FolderSink, Sink, open_sink
 from shared.component.errors import InputError, VisionloopError
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 _IDLE_S = 0.5  # longest wait; SIGTERM is seen as late as that
 # Requests go first: on a machine with nothing to spare records are dropped, and counted.
 _NICENESS = 10
+_ENDS = (signal.SIGTERM, signal.SIGINT)
 _CLOSE_S = 5.0  # for the sink to take what is left at the end
 
 
@@ -118,6 +119,8 @@ class Collector:
                 record = decode(message)
                 if isinstance(record, AnswerRecord):
                     self._add_answer(record, now_s)
+                elif isinstance(record, TallyRecord):
+                    self._metrics.add_tally(record)
                 else:
                     self._metrics.add_request(record)
             except RecordError as err:
@@ -149,7 +152,7 @@ class Collector:
         self._log.add(record, now_s)
         self._review.add(record, now_s)
         for image in record.images:
-            if self._drift and image.features:
+            if self._drift and image.features and record.is_sample:
                 self._drift.add(image.features)
 
     def _tell(self, now_s: float) -> None:
@@ -224,6 +227,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Collect until SIGTERM; exit status 0, 2 wrong usage, 1 failed."""
     configure()
     settings = _parse(sys.argv[1:] if argv is None else argv)
+    # From the moment the socket is there, the end must be heard.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
     try:
         collector = Collector(settings)
     except VisionloopError as err:
@@ -233,8 +238,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.error("collector: cannot start: %s; check --socket, --state and --sink", err)
         return 1
     os.nice(_NICENESS)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ENDS:
         signal.signal(number, lambda *_: collector.end())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
     collector.run()
     return 0
 

@@ -9,7 +9,6 @@ what both report into metrics, drift tests, a prediction log and a review queue.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import tempfile
@@ -24,7 +23,7 @@ from components.inference.java import find_java
 from components.inference.model_server import Limits, ServerSettings
 from components.inference.settings import ReviewSettings, WorkerSettings
 from components.inference.supervisor import CollectorSettings, Supervisor
-from shared.vision.bundle import Bundle, open_bundle
+from shared.vision.bundle import open_bundle
 
 log = logging.getLogger(__name__)
 _GPU = Path("/dev/nvidiactl")
@@ -61,6 +60,7 @@ def run(
     allowed_buckets: str,
     telemetry: bool,
     sink: str,
+    records_per_s: float,
     log_share: float,
     embedding_share: float,
     min_confidence: float,
@@ -75,26 +75,20 @@ def run(
     payload = (platform.max_payload_mb or max_payload_mb) << 20
     workers = workers or len(os.sched_getaffinity(0))
     with open_bundle(model) as bundle, _run_folder() as folder:
-        version = model_version or _version_of(bundle)
+        version = model_version or bundle.version
         names = tuple(name.strip() for name in allowed_buckets.split(",") if name.strip())
         path, fork = bundle.folder.resolve(), not _GPU.exists()
+        rate = records_per_s if telemetry else 0.0
         review = ReviewSettings(
             bool(sink), min_confidence, sampling_interval, log_share, embedding_share
         )
-        worker = WorkerSettings(
-            str(folder), str(path), engine, fork, version, names, telemetry, review
-        )
+        worker = WorkerSettings(str(folder), str(path), engine, fork, version, names, rate, review)
         limits = Limits(workers, batch_size, batch_delay_ms, timeout_s, payload)
         server = ServerSettings(java, folder, path, limits, fork)
         collector = CollectorSettings(
             sink, endpoint_name, variant_name, metrics_interval_s, drift_interval_s
         )
         uvloop.run(Supervisor(worker, server, collector, bundle, bind, port).serve())
-
-
-def _version_of(bundle: Bundle) -> str:
-    """Name a bundle by its content; bundle.json holds the hash of every other file."""
-    return hashlib.sha256((bundle.folder / "bundle.json").read_bytes()).hexdigest()[:12]
 
 
 @contextmanager

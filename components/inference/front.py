@@ -26,6 +26,7 @@ from components.inference.health import Health
 from components.inference.model_server import INVOKE_PATH
 from components.inference.records import RequestRecord
 from components.inference.telemetry import RecordSender
+from components.inference.thinning import Thinner
 from components.inference.upstream import Answer, Upstream, UpstreamError
 from components.inference.wire import Head
 from shared.vision.answers import encode_error
@@ -83,6 +84,7 @@ class Front:
     upstream: Upstream
     health: Health
     telemetry: RecordSender
+    thinner: Thinner
     inside: int = field(default=0, init=False)
     bytes_inside: int = field(default=0, init=False)
 
@@ -115,11 +117,10 @@ class Front:
         ).encode()
 
     async def _invoke(self, scope: Scope, receive: Receive, send: Send, is_runtime: bool) -> None:
-        received_ns = time.monotonic_ns()
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         head = Head(
             headers.get(b"x-amzn-sagemaker-inference-id", "")[:64] or uuid.uuid4().hex,
-            received_ns,
+            time.monotonic_ns(),
             headers.get(b"content-type", ""),
             headers.get(b"accept", ""),
             headers.get(b"x-amzn-sagemaker-custom-attributes", ""),
@@ -144,15 +145,21 @@ class Front:
             served, body, more = self._as_runtime(status, error, body)
             extra += more
         await _respond(send, served, body, content_type, extra)
-        total_ms = (time.monotonic_ns() - received_ns) / 1e6
+        self._report(head, status, error, size.total)
+
+    def _report(self, head: Head, status: int, error: str, bytes_in: int) -> None:
+        if not self.thinner.is_chosen():
+            names = {"ErrorKind": error} if error else {}
+            self.thinner.count(StatusClass=f"{status // 100}xx", **names)
+            return
         self.telemetry.send(
             RequestRecord(
                 time=time.time(),
                 request_id=head.request_id,
                 status=status,
                 error=error,
-                total_ms=total_ms,
-                bytes_in=size.total,
+                total_ms=(time.monotonic_ns() - head.received_ns) / 1e6,
+                bytes_in=bytes_in,
                 content_type=head.content_type[:64],
             )
         )

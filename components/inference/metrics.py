@@ -20,7 +20,12 @@ from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
     AmazonCloudWatchEMFProvider,
 )
 
-from components.inference.records import AnswerRecord, ImageRecord, RequestRecord
+from components.inference.records import (
+    AnswerRecord,
+    ImageRecord,
+    RequestRecord,
+    TallyRecord,
+)
 
 NAMESPACE = "visionloop"
 PHASES = ("queue", "decode", "forward", "encode")  # of a worker
@@ -28,6 +33,12 @@ PHASES = ("queue", "decode", "forward", "encode")  # of a worker
 MOST_VALUES = 99
 MOST_NAMES = 100  # values of one dimension an interval; the rest are counted as "other"
 _OTHER = "other"
+_COUNTED = {
+    "StatusClass": "RequestsByStatus",
+    "ErrorKind": "Errors",
+    "Label": "Predictions",
+    "ImageFormat": "ImagesByFormat",
+}
 Item = TypeVar("Item")
 _UNITS = {
     **{f"{phase.capitalize()}Latency": "Milliseconds" for phase in (*PHASES, "total")},
@@ -86,16 +97,26 @@ class MetricsWindow:
     def add_answer(self, record: AnswerRecord) -> None:
         """Count what a worker says of one request."""
         self.counts["TelemetryDropped"] += record.dropped
-        if record.phases_ms:
+        if record.phases_ms and record.is_sample:
             self._answers.add(record)
         for image in record.images:
-            self._add_image(image)
+            self._add_image(image, record.is_sample)
 
-    def _add_image(self, image: ImageRecord) -> None:
+    def add_tally(self, record: TallyRecord) -> None:
+        """Count what was not told one by one."""
+        self.counts["TelemetryDropped"] += record.dropped
+        self.counts["Requests"] += sum(record.counts.get("StatusClass", {}).values())
+        self.counts["Images"] += sum(record.counts.get("Label", {}).values())
+        for dimension in _COUNTED:
+            for name, count in record.counts.get(dimension, {}).items():
+                self._count(dimension, name, count)
+
+    def _add_image(self, image: ImageRecord, is_sample: bool) -> None:
         self.counts["Images"] += 1
         self._count("Label", image.label)
         self._count("ImageFormat", image.format)
-        self._images.add(image)
+        if is_sample:
+            self._images.add(image)
         if image.reasons and not image.kept:
             self.counts["ReviewImagesLost"] += 1
 
@@ -103,11 +124,11 @@ class MetricsWindow:
         """Add to a count of the collector's own."""
         self.counts[name] += count
 
-    def _count(self, dimension: str, name: str) -> None:
+    def _count(self, dimension: str, name: str, count: int = 1) -> None:
         names = self._named.setdefault(dimension, Counter())
         # CloudWatch refuses empty and non-ASCII values and those above 1,024 characters.
         name = name.encode("ascii", "replace").decode().strip()[:100] or _OTHER
-        names[name if name in names or len(names) < MOST_NAMES - 1 else _OTHER] += 1
+        names[name if name in names or len(names) < MOST_NAMES - 1 else _OTHER] += count
 
     def lines(self, time_s: float) -> list[str]:
         """Return the interval's lines and start the next.
@@ -119,7 +140,7 @@ class MetricsWindow:
         for name, values, seen in self._sampled():
             if values:
                 metric = {name: ([float(f"{value:.5g}") for value in values], _UNITS[name])}
-                # A sample has at most 99 values, however many there were.
+                # A sample has at most 99 values, however many records came.
                 lines.append(emf_line(self._dimensions, metric, time_s, {f"{name}Seen": seen}))
         lines += self._named_lines(time_s)
         self._clear()
@@ -139,16 +160,10 @@ class MetricsWindow:
         yield "ImagePixels", [i.width * i.height for i in images.items], images.seen
 
     def _named_lines(self, time_s: float) -> Iterator[str]:
-        metrics = {
-            "StatusClass": "RequestsByStatus",
-            "ErrorKind": "Errors",
-            "Label": "Predictions",
-            "ImageFormat": "ImagesByFormat",
-        }
         for dimension, names in self._named.items():
             for name, count in names.items():
                 dimensions = self._dimensions | {dimension: name}
-                metric = {metrics[dimension]: ([float(count)], "Count")}
+                metric = {_COUNTED[dimension]: ([float(count)], "Count")}
                 yield emf_line(dimensions, metric, time_s)
 
 

@@ -67,6 +67,8 @@ class AnswerRecord(NamedTuple):
     time: seconds since the epoch.
     phases_ms: milliseconds by phase: queue, decode, forward, encode; empty in the
         further parts of an answer that did not fit one message.
+    is_sample: drawn at random; False: sent because an image was kept, and so for the
+        counts, the log and the review queue alone.
     dropped: messages this sender lost since the last one that got through.
     """
 
@@ -75,6 +77,7 @@ class AnswerRecord(NamedTuple):
     model_version: str
     phases_ms: Mapping[str, float]
     images: Sequence[ImageRecord]
+    is_sample: bool = True
     dropped: int = 0
 
 
@@ -95,7 +98,18 @@ class RequestRecord(NamedTuple):
     dropped: int = 0
 
 
-Record = AnswerRecord | RequestRecord
+class TallyRecord(NamedTuple):
+    """Requests and images that are not told one by one (thinning.py).
+
+    counts: by dimension (StatusClass, ErrorKind, Label, ImageFormat) and name.
+    """
+
+    time: float
+    counts: Mapping[str, Mapping[str, int]]
+    dropped: int = 0
+
+
+Record = AnswerRecord | RequestRecord | TallyRecord
 Number = TypeVar("Number", np.float16, np.float32)
 
 
@@ -149,6 +163,8 @@ def decode(data: bytes) -> Record:
         dropped, values = _DECODER.decode(data.decode())
         if len(values) == len(RequestRecord._fields):
             return _request(values, dropped)
+        if len(values) == len(TallyRecord._fields):
+            return _tally(values, dropped)
         return _answer(values, dropped)
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as err:
         raise RecordError(
@@ -171,10 +187,18 @@ def _request(values: list[Any], dropped: int) -> RequestRecord:
 
 
 def _answer(values: list[Any], dropped: int) -> AnswerRecord:
-    *fields, images, _ = values
-    record = AnswerRecord(*fields, [_image(image) for image in images], dropped)
+    *fields, images, is_sample, _ = values
+    record = AnswerRecord(*fields, [_image(image) for image in images], is_sample is True, dropped)
     _check_texts(record.request_id, record.model_version)
     _check_number(record.time + dropped + sum(record.phases_ms.values()))
+    return record
+
+
+def _tally(values: list[Any], dropped: int) -> TallyRecord:
+    record = TallyRecord(*values[:-1], dropped)
+    for dimension, names in record.counts.items():
+        _check_texts(dimension, *names)
+        _check_number(record.time + dropped + sum(names.values()))
     return record
 
 

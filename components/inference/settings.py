@@ -40,7 +40,7 @@ class WorkerSettings:
 
     fork: the model is loaded before the workers are forked.
     buckets: what `s3_uri` may name.
-    has_telemetry: whether a collector listens.
+    records_per_s: reported whole; 0: nothing is, no collector listens.
     """
 
     run: str
@@ -49,8 +49,12 @@ class WorkerSettings:
     fork: bool
     model_version: str
     buckets: tuple[str, ...]
-    has_telemetry: bool
+    records_per_s: float
     review: ReviewSettings
+
+    @property
+    def has_telemetry(self) -> bool:
+        return self.records_per_s > 0
 
     @property
     def socket(self) -> Path:

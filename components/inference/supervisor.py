@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -30,6 +30,7 @@ from components.inference.health import Health
 from components.inference.model_server import INVOKE_PATH, ModelServer, ServerSettings
 from components.inference.settings import WorkerSettings
 from components.inference.telemetry import NoTelemetry, Telemetry
+from components.inference.thinning import Thinner
 from components.inference.upstream import Upstream
 from components.inference.wire import Head
 from shared.vision.bundle import Bundle
@@ -93,7 +94,8 @@ class Supervisor:
             waiting=server.limits.waiting,
         )
         sender = Telemetry(worker.socket) if worker.has_telemetry else NoTelemetry()
-        self._front = Front(settings, self._upstream, self._health, sender)
+        self._thinner = Thinner(sender, worker.records_per_s or 1.0, self._alarm)
+        self._front = Front(settings, self._upstream, self._health, sender, self._thinner)
 
     async def serve(self) -> None:
         """Serve until SIGTERM or SIGINT.
@@ -120,7 +122,11 @@ class Supervisor:
                 self._health.stop()
                 self._upstream.close()
                 self._models.stop()
+                self._thinner.tell()
                 self._stop_collector()
+
+    def _alarm(self, delay_s: float, callback: Callable[[], None]) -> object:
+        return asyncio.get_running_loop().call_later(delay_s, callback)
 
     async def _started(self, stop: asyncio.Event) -> bool:
         """Start the model server; False when told to stop meanwhile."""

@@ -21,6 +21,7 @@ from components.inference.keeper import Keeper, Kept
 from components.inference.records import AnswerRecord, ImageRecord, is_sampled, pack
 from components.inference.settings import WorkerSettings
 from components.inference.telemetry import NoTelemetry, RecordSender, Telemetry
+from components.inference.thinning import Thinner, itimer
 from components.inference.wire import read_header
 from shared.component.errors import VisionloopError
 from shared.component.objects import ObjectReader
@@ -42,6 +43,7 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
     def __init__(self) -> None:
         super().__init__()
         self._telemetry: RecordSender = NoTelemetry()
+        self._thinner: Thinner | None = None
         self._keeper: Keeper | None = None
 
     def validate_and_initialize(self, model_dir: str = "", context: Any = None) -> None:
@@ -126,6 +128,7 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
             os._exit(1)  # in a forked child an exception would be ignored
         if self._settings.has_telemetry:
             self._telemetry = Telemetry(self._settings.socket)
+            self._thinner = Thinner(self._telemetry, self._settings.records_per_s, itimer)
         review = self._settings.review
         if review.is_kept:
             self._keeper = Keeper(
@@ -133,7 +136,15 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
             )
 
     def _report(self, work: Work) -> None:
-        if isinstance(self._telemetry, NoTelemetry) or work.predictions is None:
+        said = work.predictions
+        if self._thinner is None or said is None:
+            return
+        is_sample = self._thinner.is_chosen()
+        kept = self._kept(work, said)
+        if not is_sample and not any(one.reasons for one in kept):
+            classes = self._predictor.classes
+            for label, facts in zip(said.labels.tolist(), work.facts, strict=True):
+                self._thinner.count(Label=classes[label], ImageFormat=_format_of(facts))
             return
         self._telemetry.send(
             AnswerRecord(
@@ -141,11 +152,24 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
                 request_id=work.request.request_id,
                 model_version=self._settings.model_version,
                 phases_ms=work.phases_ms,
-                images=self._image_records(work, work.predictions),
+                images=self._image_records(work, said, kept),
+                is_sample=is_sample,
             )
         )
 
-    def _image_records(self, work: Work, said: Predictions) -> list[ImageRecord]:
+    def _kept(self, work: Work, said: Predictions) -> list[Kept]:
+        """Keep what people should look at; every image is considered, reported or not."""
+        if self._keeper is None:
+            return [Kept()] * len(work.data)
+        consider = self._keeper.consider
+        return [
+            consider(data, facts.format.lower(), confidence) if facts else Kept()
+            for data, facts, confidence in zip(
+                work.data, work.facts, said.confidences.tolist(), strict=True
+            )
+        ]
+
+    def _image_records(self, work: Work, said: Predictions, kept: list[Kept]) -> list[ImageRecord]:
         features = [""] * len(work.data)
         if self._detector is not None:
             found = self._detector.features(said.embeddings, said.probabilities)
@@ -156,33 +180,24 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
         entropy = entropies(said.probabilities).tolist()
         labels, confidences = said.labels.tolist(), said.confidences.tolist()
         return [
-            self._image_record(
-                data,
-                facts,
+            ImageRecord(
+                sha256=kept[n].sha256,
+                format=_format_of(facts),
+                width=facts.width if facts else 0,
+                height=facts.height if facts else 0,
+                bytes=len(data),
                 label=self._predictor.classes[labels[n]],
                 confidence=confidences[n],
                 entropy=entropy[n],
                 probabilities=pack(said.probabilities[n]),
                 features=features[n],
                 embedding=embeddings[n],
+                kept=kept[n].kept,
+                reasons=kept[n].reasons,
             )
             for n, (data, facts) in enumerate(zip(work.data, work.facts, strict=True))
         ]
 
-    def _image_record(
-        self, data: bytes, facts: ImageFacts | None, *, confidence: float, **said: Any
-    ) -> ImageRecord:
-        kept = Kept()
-        if self._keeper is not None and facts is not None:
-            kept = self._keeper.consider(data, facts.format.lower(), confidence)
-        return ImageRecord(
-            sha256=kept.sha256,
-            format=facts.format if facts else "pixels",
-            width=facts.width if facts else 0,
-            height=facts.height if facts else 0,
-            bytes=len(data),
-            confidence=confidence,
-            kept=kept.kept,
-            reasons=kept.reasons,
-            **said,
-        )
+
+def _format_of(facts: ImageFacts | None) -> str:
+    return facts.format if facts else "pixels"

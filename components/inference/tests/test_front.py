@@ -13,6 +13,7 @@ from components.inference import front as front_module
 from components.inference.front import Front, FrontSettings
 from components.inference.health import Health
 from components.inference.records import Record, RequestRecord
+from components.inference.thinning import Thinner
 from components.inference.upstream import Answer, UpstreamError
 from components.inference.wire import HEADER
 
@@ -61,7 +62,8 @@ class Client:
         health = Health(ready, probe)
         if self.is_started:
             health.start()
-        self.front = Front(SETTINGS, self.server, health, self.records)  # type: ignore[arg-type]
+        thinner = Thinner(self.records, 1000, lambda _delay, _callback: None)
+        self.front = Front(SETTINGS, self.server, health, self.records, thinner)  # type: ignore[arg-type]
 
     async def ask(
         self,

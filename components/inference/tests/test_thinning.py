@@ -1,0 +1,102 @@
+"""What is told whole, and that nothing is told twice or not at all."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from components.inference.records import Record, TallyRecord
+from components.inference.thinning import Thinner, itimer
+
+
+class Bench:
+    """A thinner on a clock of its own; alarms ring when the test says so."""
+
+    def __init__(self, per_s: float) -> None:
+        self.now = 0.0
+        self.sent: list[Record] = []
+        self.alarms: list[Callable[[], None]] = []
+        dice = random.Random(0)  # noqa: S311 - a test
+        self.thinner = Thinner(self, per_s, self._alarm, lambda: self.now, dice.random)
+
+    def send(self, record: Record) -> None:
+        self.sent.append(record)
+
+    def _alarm(self, _delay_s: float, callback: Callable[[], None]) -> None:
+        self.alarms.append(callback)
+
+    def seconds(self, number: int, rate: int) -> list[int]:
+        """Return how many of `rate` requests a second were chosen, second by second."""
+        chosen = []
+        for _ in range(number):
+            count = 0
+            for _ in range(rate):
+                self.now += 1 / rate
+                count += self.thinner.is_chosen()
+            chosen.append(count)
+        return chosen
+
+
+def test_few_requests_are_all_told() -> None:
+    assert Bench(50).seconds(5, 40) == [40] * 5
+
+
+def test_of_many_about_as_many_as_allowed_are_told_every_second() -> None:
+    first, *later = Bench(50).seconds(30, 1000)
+    assert first < 250  # the first second is a surprise
+    assert 40 < sum(later) / len(later) < 60
+    assert max(later) < 100
+
+
+def test_after_a_burst_all_are_told_again() -> None:
+    bench = Bench(50)
+    bench.seconds(3, 1000)
+    bench.seconds(2, 20)
+    assert bench.seconds(3, 20) == [20] * 3
+
+
+def test_a_pause_is_no_burst() -> None:
+    bench = Bench(50)
+    bench.seconds(1, 30)
+    bench.now += 100
+    assert bench.seconds(2, 30) == [30, 30]
+
+
+def test_what_is_not_told_whole_is_counted_once_a_second() -> None:
+    bench = Bench(50)
+    for label in ("a", "b", "a"):
+        bench.thinner.count(Label=label, ImageFormat="JPEG")
+    assert (bench.sent, len(bench.alarms)) == ([], 1)
+    bench.alarms.pop()()
+    (record,) = bench.sent
+    assert isinstance(record, TallyRecord)
+    assert record.counts == {"Label": {"a": 2, "b": 1}, "ImageFormat": {"JPEG": 3}}
+    bench.thinner.tell()
+    assert len(bench.sent) == 1
+    bench.thinner.count(Label="c")
+    assert len(bench.alarms) == 1
+
+
+@pytest.mark.timeout(30)
+def test_an_alarm_by_signal_loses_no_count_however_it_falls() -> None:
+    told: Counter[str] = Counter()
+
+    class Sender:
+        def send(self, record: Record) -> None:
+            assert isinstance(record, TallyRecord)
+            told.update(record.counts["Label"])
+
+    thinner = Thinner(Sender(), 1, lambda _delay, callback: itimer(0.0002, callback))
+    before = signal.getsignal(signal.SIGALRM)
+    try:
+        for number in range(200_000):
+            thinner.count(Label="ab"[number % 2])
+        thinner.tell()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert told == {"a": 100_000, "b": 100_000}
