@@ -34,7 +34,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-house test-components check format lock tensorboard bench bench-serving clean
+.PHONY: help setup run test test-house test-components check format lock tensorboard bench bench-serving serve clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -59,6 +59,12 @@ run: $(READY) ## run the pipeline on this machine: make run DATA=images.zip
 		-p PretrainedWeights='$(WEIGHTS)' -p LearningRate=$(LEARNING_RATE) \
 		-p MinAccuracy=$(MIN_ACCURACY) -p MinMacroF1=$(MIN_MACRO_F1) \
 		-p MinClassRecall=$(MIN_CLASS_RECALL) $(ARGS)
+
+PORT ?= 8080
+
+serve: $(READY) ## serve the newest approved package: make serve PORT=8080 NAME=scenes
+	@$(BIN)/python -m ci serve --port $(PORT) \
+		$(if $(filter file,$(origin NAME)),,--name '$(NAME)') $(ARGS)
 
 # Two pytest processes side by side; pytest-xdist 3.8 loses its grouping with pytest 9, and
 # tests that share one expensive run must stay together.

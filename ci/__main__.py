@@ -18,6 +18,8 @@ COMMANDS = {
     "bench": "measure speed and memory, as JSON",
     "bench_serving": "measure the endpoint beside its limit and other servers, as JSON",
     "check": "hold component folders, Dockerfiles, README tables and locks to the house's rules",
+    "invoke": "send images to an endpoint, or prove it on its golden images",
+    "serve": "serve the newest approved package of this machine",
 }
 
 

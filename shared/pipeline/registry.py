@@ -97,6 +97,9 @@ class FileRegistry:
         found = (p for p in self._read() if p["ModelPackageGroupName"] == group)
         return _newest_first(map(ModelPackage.from_description, found))
 
+    def groups(self) -> set[str]:
+        return {package["ModelPackageGroupName"] for package in self._read()}
+
     def describe(self, arn: str) -> ModelPackage:
         return ModelPackage.from_description(self._find(self._read(), arn))
 

@@ -1,0 +1,59 @@
+"""Find the model package that this machine would deploy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.component.errors import VisionloopError
+from shared.pipeline.backends.store import Store
+from shared.pipeline.registry import FileRegistry, ModelPackage
+from shared.pipeline.settings import Settings
+
+
+class NoPackageError(VisionloopError):
+    """No approved model package, or its archive is gone."""
+
+
+@dataclass(frozen=True)
+class LocalPackage:
+    """An approved package and its model.tar.gz on this machine."""
+
+    package: ModelPackage
+    archive: Path
+
+
+def newest_approved(settings: Settings, group: str = "") -> LocalPackage:
+    """Return the newest approved package of a group, or of all.
+
+    Raises:
+        NoPackageError: there is none; the message says how to get one.
+    """
+    registry = FileRegistry(settings.home / "registry.json", settings.region)
+    groups = {group} if group else registry.groups()
+    packages = sorted(
+        (package for name in groups for package in registry.list(name)),
+        key=lambda package: (package.created, package.version),
+    )
+    approved = [package for package in packages if package.status == "Approved"]
+    if not approved:
+        waiting = [package for package in packages if package.status != "Rejected"]
+        raise NoPackageError(_how_to_get_one(waiting, group))
+    newest = approved[-1]
+    archive = Store(settings.home / "s3").path(newest.model_data_url)
+    if not archive.exists():
+        raise NoPackageError(
+            f"registry: {newest.arn} is approved, but {archive} is gone; register again: make run"
+        )
+    return LocalPackage(newest, archive)
+
+
+def _how_to_get_one(waiting: list[ModelPackage], group: str) -> str:
+    of_group = f" of {group}" if group else ""
+    if waiting:
+        approve = f"python pipeline.py --backend local --approve {waiting[-1].arn}"
+        return f"registry: no approved model package{of_group}; approve the newest: {approve}"
+    return (
+        f"registry: no model package{of_group} on this machine; train one with `make run`, then "
+        "approve it with the command that run prints"
+    )
