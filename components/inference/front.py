@@ -19,6 +19,7 @@ import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,8 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _BODY_TIMEOUT_S = 60.0  # SageMaker's own limit for an invocation
+_MOST_DISCARDED_BYTES = 128 << 20  # more than SageMaker passes on: 100 MB in a batch transform
+_DISCARD_S = 10.0
 _JSON = "application/json"
 _RUNTIME_PREFIX, _RUNTIME_SUFFIX = "/endpoints/", "/invocations"
 _MODEL_ERROR = 424  # sagemaker-runtime's status for an error of the model's
@@ -135,6 +138,8 @@ class Front:
             content_type, body = answer.headers.get("content-type", _JSON), answer.body
         except _Refused as err:
             status, error, content_type = err.status, err.kind, _JSON
+            if status == 413 and b"expect" not in headers:  # who expects to be told has not sent
+                await _discard(receive)
             body = encode_error(err.kind, str(err), head.request_id)
         finally:
             self.inside -= 1
@@ -234,6 +239,21 @@ class Front:
             "OriginalMessage": body.decode(errors="replace"),
         }
         return _MODEL_ERROR, json.dumps(message).encode(), [(b"x-amzn-errortype", b"ModelError")]
+
+
+async def _discard(receive: Receive) -> None:
+    """Take the rest of a body: the system would tear down a connection closed on it.
+
+    The client, still sending, would then see a broken connection in place of the answer.
+    """
+    left = _MOST_DISCARDED_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DISCARD_S):
+            while left > 0:
+                message = await receive()
+                if not message.get("more_body"):  # the end, or the client is gone
+                    return
+                left -= len(message["body"])
 
 
 async def _respond(
