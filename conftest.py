@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 # Threads that wait for one another spin; with more of them than cores everything becomes
 # several times slower. Read when torch is imported, so set here, for child processes too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let tests/endpoint test any endpoint; without options it starts one of its own."""
+    group = parser.getgroup("endpoint", "which endpoint tests/endpoint tests")
+    group.addoption("--endpoint-url", help="one at http://host:port: a container, ci serve")
+    group.addoption("--endpoint-name", help="its name; without an address: one on AWS")
+    group.addoption("--golden", help="bundle whose golden images it must answer as they say")
