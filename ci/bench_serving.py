@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     with open_bundle(Path(arguments.model)) as bundle, tempfile.TemporaryDirectory() as sink:
         images = _images(bundle, arguments.images)
         expected = _expected(bundle, images)
-        servers = _servers(bundle, Path(sink), arguments.workers, arguments.peers)
+        servers = _servers(bundle, Path(sink), arguments)
         results: dict[str, Any] = {"machine": machine(), "images": _facts(images)}
         results["rounds"] = [
             _round(servers, bundle, images, expected, arguments) for _ in range(arguments.rounds)
@@ -75,6 +75,13 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--slices", type=int, default=20, help="telemetry on/off pairs; 0: none")
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="FLAGS",
+        help='ours once more with these flags, for example --also "--batch-size 1"',
+    )
     parser.add_argument(
         "--peers", nargs="*", default=list(_PEERS), choices=list(_PEERS), help="default: all"
     )
@@ -97,14 +104,15 @@ def _expected(bundle: Bundle, images: Sequence[bytes]) -> list[float]:
     return [float(confidence) for confidence in said.confidences]
 
 
-def _servers(bundle: Bundle, sink: Path, workers: int, peers: Sequence[str]) -> list[Server]:
-    path = bundle.folder.resolve()
+def _servers(bundle: Bundle, sink: Path, arguments: argparse.Namespace) -> list[Server]:
+    path, workers = bundle.folder.resolve(), arguments.workers
     common = ("--workers", str(workers), "--sink", str(sink), "--metrics-interval-s", "5")
     found = [
         ours(path, "ours, TorchScript", *common, "--engine", "torchscript"),
         ours(path, "ours, ONNX Runtime", *common, "--engine", "onnx"),
     ]
-    return found + [peer(name, _PEERS[name], path, workers) for name in peers]
+    found += [ours(path, f"ours {flags}", *common, *flags.split()) for flags in arguments.also]
+    return found + [peer(name, _PEERS[name], path, workers) for name in arguments.peers]
 
 
 def _round(
