@@ -18,3 +18,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--endpoint-url", help="one at http://host:port: a container, ci serve")
     group.addoption("--endpoint-name", help="its name; without an address: one on AWS")
     group.addoption("--golden", help="bundle whose golden images it must answer as they say")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say once, and not for every test, what is missing."""
+    is_named = config.getoption("endpoint_url") or config.getoption("endpoint_name")
+    if is_named and not config.getoption("golden"):
+        raise pytest.UsageError("an endpoint that is named needs --golden BUNDLE, its own bundle")

@@ -33,8 +33,6 @@ def target(
         with running(server, read_golden(bundle)[0].data) as started:
             yield _target(f"http://127.0.0.1:{started.port}", LOCAL_NAME, bundle)
         return
-    if not golden:
-        raise pytest.UsageError("an endpoint that is named needs --golden BUNDLE, its own bundle")
     with open_bundle(Path(golden)) as bundle:
         yield _target((url or "").rstrip("/"), name or LOCAL_NAME, bundle)
 
