@@ -8,11 +8,15 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from ci.problems import REPOSITORY, component_folders
+from shared.component.errors import UsageError
+from shared.component.layout import Layout
+from shared.component.runtime import resolve
 from shared.component.spec import ComponentSpec, Port, load_spec
 
 FOLDERS = list(component_folders(REPOSITORY))
@@ -76,13 +80,39 @@ def test_an_impossible_parameter_ends_with_status_2_and_one_line(
     folder: Path, tmp_path: Path
 ) -> None:
     spec = load_spec(folder)
-    port = next(p for p in spec.parameters.values() if p.type in ("integer", "number"))
+    port = _limited(spec)
     child = _python(
         "-m", f"components.{spec.name}", *_artifact_flags(spec, tmp_path), port.flag, "plenty"
     )
     assert child.returncode == 2
-    assert child.stderr.startswith(f"error: {spec.name}: parameter '{port.name}' takes a")
-    assert child.stderr.count("\n") == 1
+    assert child.stderr == f"error: {spec.name}: {_refusal(port)}\n"
+
+
+@every_component
+def test_what_serves_takes_parameters_from_variables_and_a_job_does_not(
+    folder: Path, tmp_path: Path
+) -> None:
+    spec = load_spec(folder)
+    port = _limited(spec)
+    values = {p.name: "1" for p in spec.parameters.values() if p.is_required}
+    environ = {port.variable: "plenty"}
+    said = f"^{re.escape(f'{spec.name}: {_refusal(port)}')}$"
+    is_refused = pytest.raises(UsageError, match=said) if spec.is_serving else nullcontext()
+    with is_refused:
+        resolve(spec, values | _artifacts(spec, tmp_path), Layout(tmp_path / "none"), environ)
+
+
+@every_component
+def test_a_job_writes_artifacts_and_what_serves_answers_instead(folder: Path) -> None:
+    spec = load_spec(folder)
+    if spec.is_serving:
+        assert (dict(spec.outputs), dict(spec.metrics)) == ({}, {})
+        assert [port.type for port in spec.artifacts.values()] in ([], ["Model"])
+        assert all(port.default is not None for port in spec.parameters.values()), (
+            "a platform that starts it passes no flags"
+        )
+    else:
+        assert spec.outputs
 
 
 @every_component
@@ -112,19 +142,41 @@ def _annotation(port: Port) -> str:
     return ANNOTATIONS[port.type]
 
 
+def _is_limited(port: Port) -> bool:
+    return port.type in ("integer", "number") or bool(port.enum)
+
+
+def _limited(spec: ComponentSpec) -> Port:
+    """Return a parameter that not every text is a value of."""
+    return next(port for port in spec.parameters.values() if _is_limited(port))
+
+
+def _refusal(port: Port) -> str:
+    """Return what is said of a value that the parameter cannot have."""
+    if port.type in ("integer", "number"):
+        article = "a whole number" if port.type == "integer" else "a number"
+        return f"parameter '{port.name}' takes {article}, not 'plenty'"
+    return f"parameter '{port.name}' is 'plenty'; choose one of {', '.join(map(str, port.enum))}"
+
+
 def _strings(folder: Path) -> list[str]:
     nodes = (n for path in folder.glob("*.py") for n in ast.walk(ast.parse(path.read_text())))
     return [n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
 
 
 def _artifact_flags(spec: ComponentSpec, tmp_path: Path) -> list[str]:
-    flags = []
-    for port in (*spec.artifacts.values(), *spec.outputs.values()):
-        artifact = tmp_path / port.name
-        artifact.mkdir()
-        (artifact / "something").touch()
-        flags += [port.flag, str(artifact)]
-    return flags
+    ports = {**spec.artifacts, **spec.outputs}
+    made = _artifacts(spec, tmp_path)
+    return [word for name, place in made.items() for word in (ports[name].flag, place)]
+
+
+def _artifacts(spec: ComponentSpec, tmp_path: Path) -> dict[str, str]:
+    """Make a folder with something in it for every artifact."""
+    made = {name: tmp_path / name for name in (*spec.artifacts, *spec.outputs)}
+    for folder in made.values():
+        folder.mkdir()
+        (folder / "something").touch()
+    return {name: str(folder) for name, folder in made.items()}
 
 
 def _python(*arguments: str, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
