@@ -7,6 +7,7 @@ Training, evaluation and serving decode through `decode_rgb`, so a CMYK, palette
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -22,6 +23,12 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 MAX_PIXELS = 80_000_000  # a 100 kB file can claim 10^9; a phone's largest is 50 million
 # The shorter side is scaled to the model's; of a strip the longer one would fill the memory.
 MAX_ASPECT = 32
+# A scan of a few bytes costs a pass over all pixels, and a file can hold 100,000 of them; a
+# real one has ten or so.
+MAX_SCANS = 64
+_SCAN = b"\xff\xda"
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
+_BAND_PIXELS = 1 << 20
 _EXIF_ORIENTATION = 0x0112
 _DAMAGE = (
     OSError,
@@ -48,13 +55,9 @@ class ImageFacts:
     mode: str
     width: int
     height: int
-    frames: int
+    is_animated: bool
     exif_orientation: int
     is_16_bit: bool
-
-    @property
-    def is_animated(self) -> bool:
-        return self.frames > 1 and self.format != "MPO"
 
     def conversions(self) -> list[str]:
         """Name what `decode_rgb` changes beyond decoding; empty for plain 8-bit RGB."""
@@ -100,10 +103,12 @@ def decode_with_facts(data: bytes, at_least: int | None = None) -> tuple[Image.I
     with _opened(data) as image:
         facts = _facts(image, data)
         if facts.is_animated:
-            raise ImageError(f"image: animated ({facts.frames} frames); give a still image")
+            raise ImageError("image: animated, more than one frame; give a still image")
         try:
-            if at_least and facts.format in ("JPEG", "MPO"):
-                _decode_scaled(image, at_least)
+            if facts.format in ("JPEG", "MPO"):
+                _check_scans(data)
+                if at_least:
+                    _decode_scaled(image, at_least)
             image.load()
             if facts.exif_orientation > 1:
                 return _to_rgb(ImageOps.exif_transpose(image) or image), facts
@@ -144,12 +149,26 @@ def _facts(image: Image.Image, data: bytes) -> ImageFacts:
             mode=image.mode,
             width=image.width,
             height=image.height,
-            frames=getattr(image, "n_frames", 1),
+            # Not n_frames, which reads on to the last of maybe a million.
+            is_animated=getattr(image, "is_animated", False) and image.format != "MPO",
             exif_orientation=int(image.getexif().get(_EXIF_ORIENTATION, 1)),
             is_16_bit=image.mode.startswith("I") or (image.format == "PNG" and data[24] == 16),
         )
     except _DAMAGE as err:
         raise ImageError(f"image: damaged header ({image.format}): {err}") from err
+
+
+def _check_scans(data: bytes) -> None:
+    """Refuse a JPEG that would be decoded for minutes."""
+    if data.count(_SCAN) <= MAX_SCANS:
+        return
+    # What other segments hold, and what follows the image, may look like scans: walk.
+    scans, position = 0, 2
+    while (found := _MARKER.search(data, position)) and found[1] != b"\xd9":
+        scans += found[0] == _SCAN
+        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+        if scans > MAX_SCANS:
+            raise ImageError(f"image: more than {MAX_SCANS} scans in a JPEG; save it anew")
 
 
 def _decode_scaled(image: Image.Image, at_least: int) -> None:
@@ -161,10 +180,23 @@ def _decode_scaled(image: Image.Image, at_least: int) -> None:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert band by band: of MAX_PIXELS at once the copies in between would take 2 GB."""
     if image.mode == "RGB":
         return image
+    width, height = image.size
+    if width * height <= _BAND_PIXELS:
+        return _converted(image)
+    whole = Image.new("RGB", image.size)
+    rows = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        band = image.crop((0, top, width, min(top + rows, height)))
+        whole.paste(_converted(band), (0, top))
+    return whole
+
+
+def _converted(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):  # 16 bits a sample; convert() would clip at 255
-        samples = np.asarray(image).astype(np.float64)
+        samples = np.nan_to_num(np.asarray(image).astype(np.float64))
         image = Image.fromarray(np.clip(samples / 257.0, 0, 255).round().astype(np.uint8))
     if "A" in image.mode or "transparency" in image.info:
         layer = image.convert("RGBA")

@@ -19,6 +19,7 @@ import base64
 import binascii
 import io
 import json
+import math
 import tokenize
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,11 @@ JSON_TYPE, JSON_LINES_TYPE, ARRAY_TYPE = (
 CONTENT_TYPES = (*IMAGE_TYPES, ARRAY_TYPE, JSON_TYPE)
 MAX_IMAGES = 256  # in one request: a tenth of a second of forward, not a queue of its own
 _NPY_HEADER_BYTES = 4096  # numpy parses the header as Python literals; a real one has 128
+# Version 3 differs in names of fields, which pixels have none of.
+_NPY_HEADERS: dict[tuple[int, int], Any] = {  # numpy types them only from 2.0 on
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 # The header is a Python literal, so a wrong one fails in as many ways as Python's parser.
 _DAMAGED_ARRAY = (
     ValueError,
@@ -122,7 +128,10 @@ class S3Images:
             Forbidden: the bucket is not allowed.
             UndecodableImage: nothing can be read there.
         """
-        parts = urlsplit(uri)
+        try:
+            parts = urlsplit(uri)
+        except ValueError as err:
+            raise BadRequest("s3_uri: give s3://bucket/key") from err
         if parts.scheme != "s3" or not parts.path.strip("/"):
             raise BadRequest("s3_uri: give s3://bucket/key")
         if parts.netloc not in self.buckets or ".." in parts.path.split("/"):
@@ -156,18 +165,27 @@ def read_images(body: bytes, content_type: str, s3: S3Images | None = None) -> l
 
 
 def _read_array(body: bytes) -> list[Picture]:
-    read: Any = np.lib.format.read_array  # numpy types it only from 2.0 on
+    """Look at the body through the array that its header describes; nothing is allocated."""
+    stream = io.BytesIO(body)
+    read_magic: Any = np.lib.format.read_magic
     try:
-        array = read(io.BytesIO(body), allow_pickle=False, max_header_size=_NPY_HEADER_BYTES)
+        read = _NPY_HEADERS[read_magic(stream)]
+        shape, is_fortran, dtype = read(stream, max_header_size=_NPY_HEADER_BYTES)
     except _DAMAGED_ARRAY as err:
         raise BadRequest("the body is no plain .npy array (pickled objects are refused)") from err
-    if array.ndim == 3:  # one image: [H, W, 3]
-        array = array[None]
-    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or not array.size:
+    is_image = len(shape) in (3, 4) and shape[-1] == 3 and min(shape) > 0
+    if dtype != np.uint8 or not is_image:
         raise BadRequest(
             "the array is no uint8 [height, width, 3] or [images, height, width, 3]: "
-            f"{array.dtype} {list(array.shape)}"
+            f"{dtype} {list(shape)}"[:200]
         )
+    start = stream.tell()
+    if math.prod(shape) != len(body) - start:
+        raise BadRequest("the array's header promises another number of bytes than follow it")
+    pixels = np.frombuffer(body, np.uint8, offset=start)
+    array = pixels.reshape(shape, order="F" if is_fortran else "C")
+    if array.ndim == 3:  # one image: [H, W, 3]
+        array = array[None]
     if len(array) > MAX_IMAGES:
         raise PayloadTooLarge(f"{len(array)} images in one request; the most is {MAX_IMAGES}")
     try:

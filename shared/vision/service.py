@@ -36,6 +36,9 @@ from shared.vision.predictor import Predictions, Predictor
 from shared.vision.transforms import prepare_pixels
 
 log = logging.getLogger(__name__)
+# Decoded, in one request: seconds of a worker, and a small file holds 80 million. A JPEG is
+# decoded scaled, so a hundred photos of 12 million have less.
+_MAX_PIXELS = 100_000_000
 _MAX_EXPLAINED = 8  # images of one request: fifty forward passes each
 
 
@@ -120,17 +123,26 @@ class PredictionService:
             images = read_images(request.body, request.content_type, self._s3)
             if work.options.explain and len(images) > _MAX_EXPLAINED:
                 raise PayloadTooLarge(f"explain=true takes at most {_MAX_EXPLAINED} images")
+            left = _MAX_PIXELS
             for number, image in enumerate(images):
-                self._decode(work, number, image, len(images))
+                left -= self._decode(work, number, image, len(images))
+                if left < 0:
+                    raise PayloadTooLarge(
+                        f"more than {_MAX_PIXELS:,} pixels in one request; send fewer images"
+                    )
         except RequestError as err:
             work.fail(err.status, type(err).__name__, str(err))
         except MemoryError:
             log.exception("out of memory while decoding")
             work.fail(507, "OutOfMemory", "out of memory; send fewer or smaller images")
+        except Exception:  # the request's edge: those it arrived with are answered
+            log.exception("request %s fails in a way nobody foresaw", request.request_id)
+            work.fail(500, "Internal", "the request failed; its id is in the log")
         work.phases_ms["decode"] = 1e3 * (time.perf_counter() - started)
         return work
 
-    def _decode(self, work: Work, number: int, picture: Picture, total: int) -> None:
+    def _decode(self, work: Work, number: int, picture: Picture, total: int) -> int:
+        """Add an image to the work and return how many pixels were decoded."""
         spec = self._predictor.transform
         facts = None
         if isinstance(picture, Image.Image):
@@ -145,6 +157,7 @@ class PredictionService:
         work.data.append(data)
         work.facts.append(facts)
         work.pixels.append(prepare_pixels(image, spec))
+        return image.width * image.height
 
     def _forward(self, works: Sequence[Work]) -> None:
         pixels = [image for work in works for image in work.pixels]
