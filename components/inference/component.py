@@ -82,7 +82,9 @@ def run(
         review = ReviewSettings(
             bool(sink), min_confidence, sampling_interval, log_share, embedding_share
         )
-        worker = WorkerSettings(str(folder), str(path), engine, fork, version, names, rate, review)
+        worker = WorkerSettings(
+            str(folder), str(path), engine, timeout_s, fork, version, names, rate, review
+        )
         limits = Limits(workers, batch_size, batch_delay_ms, timeout_s, payload)
         server = ServerSettings(java, folder, path, limits, fork)
         collector = CollectorSettings(

@@ -26,12 +26,13 @@ from types import ModuleType
 
 import numpy as np
 
+from components.inference.lifeline import end_with_parent
 from shared.vision.drift import DriftDetector
 
 _LIBRARY = "alibi_detect"
 _HIDDEN = ("torch", "tensorflow", "tensorflow_probability", "keras", "pykeops", "prophet")
 _EVERYTHING = "--everything"
-_LONGEST_S = 1000  # a child whose parent was killed ends by itself
+_LONGEST_S = 1000  # the collector waits 900
 
 
 class _Hider:
@@ -72,7 +73,8 @@ def check(detector: DriftDetector, window: Path) -> dict[str, object]:
 
 
 def _give_way() -> None:
-    """Run only when nothing else wants the processor; end after `_LONGEST_S`."""
+    """Run only when nothing else wants the processor; end with the collector, or in time."""
+    end_with_parent()
     signal.alarm(_LONGEST_S)
     os.nice(19)
     if hasattr(os, "SCHED_IDLE"):

@@ -42,10 +42,13 @@ _DISCARD_S = 10.0
 _JSON = "application/json"
 _RUNTIME_PREFIX, _RUNTIME_SUFFIX = "/endpoints/", "/invocations"
 _MODEL_ERROR = 424  # sagemaker-runtime's status for an error of the model's
-_OUT_OF_MEMORY = 507
+_CLOSING = (408, 413, 431)
+_TOLD = (b"content-type", b"accept", b"x-amzn-sagemaker-custom-attributes")
+_MOST_TOLD_BYTES = 2048  # multi-model-server takes 8192 of headers
 _MOST_BYTES_INSIDE = 64 << 20  # of all bodies together; Java holds each once more
 _QUEUE_FULL = b"ServiceUnavailableException"  # multi-model-server's; its workers' have none
 _TOO_LARGE = "the body has more than {} bytes"
+_TOO_MANY = "too many requests wait; try again"
 
 
 class _Refused(Exception):  # noqa: N818 - not an error of ours
@@ -67,7 +70,7 @@ class _Size:
 class FrontSettings:
     """Limits and names of a front.
 
-    waiting: requests inside at once; more are told to come back (503).
+    waiting: whole requests inside at once; more are told to come back (503).
     timeout_s: for an answer, queueing included.
     """
 
@@ -129,7 +132,6 @@ class Front:
             headers.get(b"x-amzn-sagemaker-custom-attributes", ""),
         )
         size, error = _Size(), ""
-        self.inside += 1
         try:
             self._admit(scope, headers, is_runtime)
             body = await self._read(receive, size)
@@ -142,7 +144,6 @@ class Front:
                 await _discard(receive)
             body = encode_error(err.kind, str(err), head.request_id)
         finally:
-            self.inside -= 1
             self.bytes_inside -= size.total
         extra = [(b"x-request-id", head.request_id.encode("latin-1"))]
         served = status
@@ -176,8 +177,8 @@ class Front:
         length = headers.get(b"content-length", "0")
         if length.isdigit() and int(length) > limit:
             raise _Refused(413, "PayloadTooLarge", _TOO_LARGE.format(limit))
-        if self.inside > self.settings.waiting:
-            raise _Refused(503, "Unavailable", "too many requests wait; try again")
+        if sum(len(headers.get(name, "")) for name in _TOLD) > _MOST_TOLD_BYTES:
+            raise _Refused(431, "HeadersTooLarge", f"at most {_MOST_TOLD_BYTES} bytes of headers")
         name = scope["path"][len(_RUNTIME_PREFIX) : -len(_RUNTIME_SUFFIX)]
         if is_runtime and name != self.settings.endpoint_name:
             raise _Refused(400, "ValidationError", f"Endpoint {name} not found.")
@@ -206,6 +207,9 @@ class Front:
         """Return the workers' answer; what multi-model-server says itself is not passed on."""
         if not self.health.has_started:
             raise _Refused(503, "Unavailable", "the model is being loaded; try again")
+        if self.inside >= self.settings.waiting:
+            raise _Refused(503, "Unavailable", _TOO_MANY)
+        self.inside += 1  # here: a client that is slow to send its request holds up nobody
         try:
             async with asyncio.timeout(self.settings.timeout_s):
                 answer = await self.upstream.request(
@@ -215,12 +219,14 @@ class Front:
             raise _Refused(503, "Unavailable", "no answer in time; try again") from err
         except UpstreamError as err:
             raise _Refused(503, "Unavailable", "the model server is down; try again") from err
-        if answer.status < 500:
-            self.health.note_answer()
-        elif answer.status == 503 and _QUEUE_FULL in answer.body:
-            raise _Refused(503, "Unavailable", "too many requests wait; try again")
-        elif answer.status != _OUT_OF_MEMORY:
+        finally:
+            self.inside -= 1
+        if answer.status == 503 and _QUEUE_FULL in answer.body:
+            raise _Refused(503, "Unavailable", _TOO_MANY)
+        is_workers = answer.status == 200 or "x-error" in answer.headers
+        if not is_workers or answer.status in (500, 503):
             raise _Refused(500, "Internal", "the model failed; the request id is in the log")
+        self.health.note_answer()
         return answer
 
     def _as_runtime(
@@ -268,7 +274,7 @@ async def _respond(
         (b"content-length", str(len(body)).encode()),
         *(extra or ()),
     ]
-    if status in (408, 413):
+    if status in _CLOSING:
         headers.append((b"connection", b"close"))  # the rest of the body is not waited for
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.inference.errors import ServingError
+from components.inference.lifeline import end_with_parent
 from components.inference.settings import FAILURE_FILE, RUN_VARIABLE
 from components.inference.upstream import Upstream, UpstreamError
 
@@ -30,6 +31,7 @@ INVOKE_PATH = f"/predictions/{MODEL_NAME}"
 HANDLER = "components.inference.handler"
 _START_TIMEOUT_S = 120.0
 _STOP_TIMEOUT_S = 5.0
+_COUNT_TIMEOUT_S = 1.0  # what asks is a ping, of which SageMaker expects an answer in two
 # A response larger than this kills its worker: 256 images of 1,000 classes as JSON have 8 MB.
 _MAX_RESPONSE_BYTES = 64 << 20
 _HEADER_BYTES = 1 << 16  # what the protocol adds to a body
@@ -111,11 +113,17 @@ class ModelServer:
             ServingError: it does not start, or a worker cannot load or proves wrong.
         """
         self._process = self._spawn()
-        async with asyncio.timeout(_START_TIMEOUT_S):
-            while not (self._settings.run / "management.sock").exists():
-                self._check_alive()
-                await asyncio.sleep(0.02)
-            await self._register()
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                while not (self._settings.run / "management.sock").exists():
+                    self._check_alive()
+                    await asyncio.sleep(0.02)
+                await self._register()
+        except TimeoutError as err:
+            raise ServingError(
+                f"inference: the model is not loaded after {_START_TIMEOUT_S:.0f} s; "
+                "see the log above, or serve fewer workers"
+            ) from err
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         settings = self._settings
@@ -147,7 +155,12 @@ class ModelServer:
         environ["OMP_NUM_THREADS"] = "1"  # the workers are the parallelism
         # stdout is for metrics; the server's greeting belongs to the log
         return subprocess.Popen(
-            command, env=environ, stdout=sys.stderr, cwd=settings.run, start_new_session=True
+            command,
+            env=environ,
+            stdout=sys.stderr,
+            cwd=settings.run,
+            start_new_session=True,
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call, no lock
         )
 
     async def _register(self) -> None:
@@ -180,11 +193,12 @@ class ModelServer:
             raise ServingError(f"inference: the model server refuses the model: {answer.body!r}")
 
     async def ready_workers(self) -> int:
-        """Return how many workers can take a request; 0 also when the server is gone."""
+        """Return how many workers can take a request; 0 also when the server is gone or hangs."""
         try:
-            answer = await self._management.request("GET", f"/models/{MODEL_NAME}")
+            async with asyncio.timeout(_COUNT_TIMEOUT_S):
+                answer = await self._management.request("GET", f"/models/{MODEL_NAME}")
             workers = json.loads(answer.body)["workers"]
-        except (UpstreamError, ValueError, KeyError):
+        except (UpstreamError, TimeoutError, ValueError, KeyError):
             return 0
         return sum(worker["status"] == "READY" for worker in workers)
 

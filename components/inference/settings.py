@@ -38,6 +38,7 @@ class ReviewSettings:
 class WorkerSettings:
     """Settings of every worker of one server.
 
+    timeout_s: of a batch.
     fork: the model is loaded before the workers are forked.
     buckets: what `s3_uri` may name.
     records_per_s: reported whole; 0: nothing is, no collector listens.
@@ -46,6 +47,7 @@ class WorkerSettings:
     run: str
     bundle: str
     engine: str
+    timeout_s: int
     fork: bool
     model_version: str
     buckets: tuple[str, ...]

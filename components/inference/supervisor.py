@@ -9,10 +9,8 @@ front answers what is in flight, then the workers go, then the collector writes 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
 import logging
-import os
 import signal
 import socket
 import subprocess
@@ -26,7 +24,9 @@ import uvicorn
 
 from components.inference.errors import ServingError
 from components.inference.front import Front, FrontSettings
+from components.inference.guard import GuardedProtocol
 from components.inference.health import Health
+from components.inference.lifeline import end_with_parent
 from components.inference.model_server import INVOKE_PATH, ModelServer, ServerSettings
 from components.inference.settings import WorkerSettings
 from components.inference.telemetry import NoTelemetry, Telemetry
@@ -42,7 +42,6 @@ _RESTART_S = 1.0  # a collector that cannot run must not keep a core busy starti
 _DRAIN_S = 30  # SageMaker and docker send SIGKILL later than this
 _FLUSH_S = 10.0
 _BACKLOG = 2048
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,7 @@ class Supervisor:
         self._collector = subprocess.Popen(
             self._collector_command(),
             start_new_session=True,  # a Ctrl-C in the terminal is for this process to handle
-            preexec_fn=_end_with_parent,  # noqa: PLW1509 - one system call, no lock
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call, no lock
         )
 
     def _collector_command(self) -> list[str]:
@@ -238,7 +237,7 @@ class Supervisor:
 def _uvicorn_config(app: Front) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]  # scopes are plain dictionaries here
-        http="httptools",
+        http=GuardedProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -254,10 +253,3 @@ def _uvicorn_config(app: Front) -> uvicorn.Config:
 def _is_expected(body: bytes, image: GoldenImage) -> bool:
     said = json.loads(body)["predictions"][0]
     return abs(said["confidence"] - max(image.probabilities)) <= TOLERANCE
-
-
-def _end_with_parent() -> None:
-    """Ask the kernel to end this child when its parent is gone, however it went."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1:
-        os._exit(1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from sagemaker_inference.transformer import Transformer
 
 from components.inference.drift_flag import DriftFlag
 from components.inference.keeper import Keeper, Kept
+from components.inference.lifeline import end_with_java
 from components.inference.records import AnswerRecord, ImageRecord, is_sampled, pack
 from components.inference.settings import WorkerSettings
 from components.inference.telemetry import NoTelemetry, RecordSender, Telemetry
@@ -35,6 +37,7 @@ from shared.vision.predictor import Predictions, Predictor
 from shared.vision.service import PredictionService, Request, Work
 
 log = logging.getLogger(__name__)
+_GRACE_S = 1.0
 
 
 class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no types
@@ -53,6 +56,7 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
         # It would log the time of every batch, for Java to parse.
         logging.getLogger("mms.service").setLevel(logging.WARNING)
         self._settings = WorkerSettings.from_environ()
+        end_with_java()
         gpu = (context.system_properties.get("gpu_id") if context else None) or 0
         try:
             with open_bundle(Path(model_dir)) as bundle:
@@ -70,6 +74,14 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
 
     def transform(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
         """Answer a batch; each request has its own status and content type."""
+        # multi-model-server replaces a worker that takes too long, and leaves it running.
+        signal.setitimer(signal.ITIMER_REAL, self._settings.timeout_s + _GRACE_S)
+        try:
+            return self._answer(data, context)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _answer(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
         now_ns = time.monotonic_ns()
         heads = [read_header(context, number) for number in range(len(data))]
         works = self._service.answer(
