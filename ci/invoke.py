@@ -142,37 +142,33 @@ def _prove(endpoint: Endpoint, place: str, is_json: bool) -> bool:
         golden, classes = read_golden(bundle), bundle.info.classes
     if not golden:
         raise BundleError(f"invoke: no golden images in {path}; give a bundle that register packed")
-    differences = []
-    for image in golden:
-        try:
-            difference = _difference(image, classes, endpoint.ask(image.data))
-        except RefusedError as err:
-            sys.stderr.write(f"error: golden image {image.name}: {err}\n")
-            difference = float("inf")
-        if not difference <= TOLERANCE:  # also true for NaN
-            sys.stderr.write(
-                f"error: golden image {image.name} ({image.label}): {difference:.2g} off\n"
-            )
-        differences.append(difference)
-    wrong = sum(not difference <= TOLERANCE for difference in differences)
-    # Written by hand where it is infinite: JSON has no such number.
-    largest = max(differences)
+    checked = [_check(endpoint, image, classes) for image in golden]
+    for image, (_, wrong) in zip(golden, checked, strict=True):
+        if wrong:
+            sys.stderr.write(f"error: golden image {image.name} ({image.label}): {wrong}\n")
+    count = sum(bool(wrong) for _, wrong in checked)
+    largest = float(np.max([difference for difference, _ in checked]))
     if is_json:
-        shown = largest if np.isfinite(largest) else None
-        facts = {"golden": len(golden), "wrong": wrong, "largest_difference": shown}
+        shown = largest if np.isfinite(largest) else None  # JSON has no infinity
+        facts = {"golden": len(golden), "wrong": count, "largest_difference": shown}
         sys.stdout.write(json.dumps(facts) + "\n")
     else:
         sys.stdout.write(
-            f"{len(golden)} golden images, {wrong} wrong; "
+            f"{len(golden)} golden images, {count} wrong; "
             f"largest difference {largest:.2g} (at most {TOLERANCE:g})\n"
         )
-    return wrong == 0
+    return count == 0
 
 
-def _difference(image: GoldenImage, classes: Sequence[str], answer: Answer) -> float:
-    """Return the largest difference of probabilities; infinite for other classes."""
-    said: dict[str, float] = answer.prediction.get("probabilities", {})
+def _check(endpoint: Endpoint, image: GoldenImage, classes: Sequence[str]) -> tuple[float, str]:
+    """Return the largest difference of probabilities, and what is wrong if anything is."""
+    try:
+        said = endpoint.ask(image.data).prediction.get("probabilities", {})
+    except RefusedError as err:
+        return float("inf"), str(err)
     if list(said) != list(classes):
-        return float("inf")
+        return float("inf"), "answered with other classes; this is another model"
     expected = np.array(image.probabilities)
-    return float(np.abs(np.array(list(said.values())) - expected).max())
+    difference = float(np.abs(np.array(list(said.values())) - expected).max())
+    is_right = difference <= TOLERANCE  # false for NaN
+    return difference, "" if is_right else f"{difference:.2g} off"

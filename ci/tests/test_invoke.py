@@ -13,7 +13,7 @@ from ci.served import ours, running
 from ci.tests.packages import register
 from shared.component.files import sha256_of, write_json
 from shared.vision.bundle import Bundle, pack
-from shared.vision.tests.factories import colour_image
+from shared.vision.tests.factories import colour_image, make_bundle
 from shared.vision.tests.served import make_served_bundle
 
 Output = pytest.CaptureFixture[str]
@@ -184,6 +184,30 @@ def test_another_answer_than_the_golden_one_is_found_and_measured(
     said = capsys.readouterr()
     assert "3 golden images, 1 wrong; largest difference 0.25" in said.out
     assert said.err == "error: golden image 0.png (blue): 0.25 off\n"
+
+
+def test_a_bundle_of_other_classes_is_told_from_a_damaged_one(
+    address: str, bundle: Bundle, tmp_path: Path, capsys: Output
+) -> None:
+    other = _retell(bundle, tmp_path)
+    for path in (other / "golden" / "golden.json", other / "bundle.json"):
+        document = json.loads(path.read_text())
+        document["classes"] = ["a", "b", "c"]
+        if path.name == "bundle.json":
+            document["files"]["golden/golden.json"] = sha256_of(other / "golden" / "golden.json")
+        write_json(path, document)
+    assert main(["invoke", "--endpoint", address, "--json", "--golden", str(other)]) == 1
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {"golden": 3, "wrong": 3, "largest_difference": None}
+    assert said.err.count("answered with other classes; this is another model\n") == 3
+
+
+def test_a_bundle_without_golden_images_proves_nothing(
+    address: str, tmp_path: Path, capsys: Output
+) -> None:
+    make_bundle(tmp_path)
+    assert main(["invoke", "--endpoint", address, "--golden", str(tmp_path)]) == 1
+    assert "no golden images" in capsys.readouterr().err
 
 
 def test_nothing_to_send_is_wrong_use(capsys: Output) -> None:
