@@ -1,4 +1,4 @@
 """Tests of what no single component owns.
 
-A regular package, so that `tests` is ours and not the one that smdebug-rulesconfig installs (of sagemaker).
+A regular package, so that `tests` is ours: smdebug-rulesconfig installs one, too.
 """
