@@ -23,13 +23,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from components.inference.batcher import Batcher, WorkerError
 from components.inference.health import Health
-from components.inference.model_server import INVOKE_PATH
 from components.inference.records import RequestRecord
 from components.inference.telemetry import RecordSender
 from components.inference.thinning import Thinner
-from components.inference.upstream import Answer, Upstream, UpstreamError
-from components.inference.wire import Head
+from components.inference.upstream import UpstreamError
+from components.inference.wire import Head, Reply
 from shared.vision.answers import encode_error
 
 Scope = dict[str, Any]
@@ -46,7 +46,6 @@ _CLOSING = (408, 413, 431)
 _TOLD = (b"content-type", b"accept", b"x-amzn-sagemaker-custom-attributes")
 _MOST_TOLD_BYTES = 2048  # multi-model-server takes 8192 of headers
 _MOST_BYTES_INSIDE = 64 << 20  # of all bodies together; Java holds each once more
-_QUEUE_FULL = b"ServiceUnavailableException"  # multi-model-server's; its workers' have none
 _TOO_LARGE = "the body has more than {} bytes"
 _TOO_MANY = "too many requests wait; try again"
 
@@ -87,7 +86,7 @@ class Front:
     """The ASGI application."""
 
     settings: FrontSettings
-    upstream: Upstream
+    batcher: Batcher
     health: Health
     telemetry: RecordSender
     thinner: Thinner
@@ -135,9 +134,9 @@ class Front:
         try:
             self._admit(scope, headers, is_runtime)
             body = await self._read(receive, size)
-            answer = await self._ask(head, body)
-            status, error = answer.status, answer.headers.get("x-error", "")
-            content_type, body = answer.headers.get("content-type", _JSON), answer.body
+            reply = await self._ask(head, body)
+            status, error = reply.status, reply.error
+            content_type, body = reply.content_type, reply.body
         except _Refused as err:
             status, error, content_type = err.status, err.kind, _JSON
             if status == 413 and b"expect" not in headers:  # who expects to be told has not sent
@@ -203,7 +202,7 @@ class Front:
         except TimeoutError as err:
             raise _Refused(408, "Timeout", "the body did not arrive in time") from err
 
-    async def _ask(self, head: Head, body: bytes) -> Answer:
+    async def _ask(self, head: Head, body: bytes) -> Reply:
         """Return the workers' answer; what multi-model-server says itself is not passed on."""
         if not self.health.has_started:
             raise _Refused(503, "Unavailable", "the model is being loaded; try again")
@@ -212,22 +211,18 @@ class Front:
         self.inside += 1  # here: a client that is slow to send its request holds up nobody
         try:
             async with asyncio.timeout(self.settings.timeout_s):
-                answer = await self.upstream.request(
-                    "POST", INVOKE_PATH, head.line() + "\r\n", body
-                )
+                reply = await self.batcher.ask(head, body)
         except TimeoutError as err:
             raise _Refused(503, "Unavailable", "no answer in time; try again") from err
         except UpstreamError as err:
             raise _Refused(503, "Unavailable", "the model server is down; try again") from err
+        except WorkerError as err:
+            text = "the model failed; the request id is in the log"
+            raise _Refused(500, "Internal", text) from err
         finally:
             self.inside -= 1
-        if answer.status == 503 and _QUEUE_FULL in answer.body:
-            raise _Refused(503, "Unavailable", _TOO_MANY)
-        is_workers = answer.status == 200 or "x-error" in answer.headers
-        if not is_workers or answer.status in (500, 503):
-            raise _Refused(500, "Internal", "the model failed; the request id is in the log")
         self.health.note_answer()
-        return answer
+        return reply
 
     def _as_runtime(
         self, status: int, error: str, body: bytes

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from components.inference.batcher import WorkerError
 from components.inference.upstream import UpstreamError
 
 # SageMaker gives a ping two seconds, and pings every five.
@@ -62,7 +63,7 @@ class Health:
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT_S):
                 is_right = await self._probe()
-        except (TimeoutError, UpstreamError):
+        except (TimeoutError, UpstreamError, WorkerError):
             # Busy is not ill: a client may have been answered meanwhile.
             return self._clock() - self._proven_at < _PROOF_LASTS_S
         if is_right:

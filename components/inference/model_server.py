@@ -34,7 +34,7 @@ _STOP_TIMEOUT_S = 5.0
 _COUNT_TIMEOUT_S = 1.0  # what asks is a ping, of which SageMaker expects an answer in two
 # A response larger than this kills its worker: 256 images of 1,000 classes as JSON have 8 MB.
 _MAX_RESPONSE_BYTES = 64 << 20
-_HEADER_BYTES = 1 << 16  # what the protocol adds to a body
+_HEAD_BYTES = 1 << 14  # what the front adds to a body, 2 KiB of it a client's, and HTTP
 _JVM = (
     "-Xmx256m",  # the front lets in at most a quarter of that at once
     *("-Xms32m", "-Xmn24m"),  # a small nursery: 50 MB less, the same speed
@@ -169,8 +169,7 @@ class ModelServer:
             "url": str(settings.bundle),
             "model_name": MODEL_NAME,
             "handler": HANDLER,
-            "batch_size": settings.limits.batch_size,
-            "max_batch_delay": settings.limits.batch_delay_ms,
+            "batch_size": 1,  # the front makes batches: see wire.py
             "initial_workers": settings.limits.workers,
             "response_timeout_seconds": settings.limits.timeout_s,
             "synchronous": "true",
@@ -238,7 +237,8 @@ def _properties(settings: ServerSettings) -> str:
         "default_workers_per_model": settings.limits.workers,
         "default_response_timeout_seconds": settings.limits.timeout_s,
         "job_queue_size": settings.limits.waiting,
-        "max_request_size": settings.limits.payload_bytes + _HEADER_BYTES,
+        "max_request_size": settings.limits.payload_bytes
+        + (_HEAD_BYTES * settings.limits.batch_size),
         "max_response_size": _MAX_RESPONSE_BYTES,
         "number_of_netty_threads": 1,  # more threads than the work needs only contend
         "netty_client_threads": 1,

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import uvicorn
 
+from components.inference.batcher import Batcher, BatchLimits
 from components.inference.errors import ServingError
 from components.inference.front import Front, FrontSettings
 from components.inference.guard import GuardedProtocol
@@ -79,6 +80,17 @@ class Supervisor:
         self._bind, self._port = bind, port
         self._models = ModelServer(server)
         self._upstream = Upstream(self._models.inference_socket)
+        limits = server.limits
+        self._batcher = Batcher(
+            self._upstream,
+            INVOKE_PATH,
+            BatchLimits(
+                limits.workers,
+                limits.batch_size,
+                limits.batch_delay_ms / 1e3,
+                2.0 * limits.timeout_s,
+            ),
+        )
         self._golden = read_golden(bundle)
         self._health = Health(self._models.ready_workers, self._probe)
         self._collector: subprocess.Popen[bytes] | None = None
@@ -94,7 +106,7 @@ class Supervisor:
         )
         sender = Telemetry(worker.socket) if worker.has_telemetry else NoTelemetry()
         self._thinner = Thinner(sender, worker.records_per_s or 1.0, self._alarm)
-        self._front = Front(settings, self._upstream, self._health, sender, self._thinner)
+        self._front = Front(settings, self._batcher, self._health, sender, self._thinner)
 
     async def serve(self) -> None:
         """Serve until SIGTERM or SIGINT.
@@ -184,7 +196,7 @@ class Supervisor:
             return True  # nothing to compare with; ready workers are all that is known
         image = self._golden[0]
         head = Head("probe", time.monotonic_ns(), "application/x-image", "", "", is_probe=True)
-        answer = await self._upstream.request("POST", INVOKE_PATH, head.line() + "\r\n", image.data)
+        answer = await self._batcher.ask(head, image.data)
         return answer.status == 200 and _is_expected(answer.body, image)
 
     def _watch_collector(self) -> None:

@@ -24,7 +24,7 @@ from components.inference.records import AnswerRecord, ImageRecord, is_sampled, 
 from components.inference.settings import WorkerSettings
 from components.inference.telemetry import NoTelemetry, RecordSender, Telemetry
 from components.inference.thinning import Thinner, itimer
-from components.inference.wire import read_header
+from components.inference.wire import Reply, pack_replies, unpack_requests
 from shared.component.errors import VisionloopError
 from shared.component.objects import ObjectReader
 from shared.vision.answers import entropies
@@ -72,39 +72,29 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
             self._begin()
         self._initialized = True
 
-    def transform(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
-        """Answer a batch; each request has its own status and content type."""
+    def transform(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:  # noqa: ARG002
+        """Answer the batches of the front; each request in them has its own status."""
         # multi-model-server replaces a worker that takes too long, and leaves it running.
         signal.setitimer(signal.ITIMER_REAL, self._settings.timeout_s + _GRACE_S)
         try:
-            return self._answer(data, context)
+            return [pack_replies(self._answer(bytes(body["body"]))) for body in data]
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def _answer(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
+    def _answer(self, batch: bytes) -> list[Reply]:
         now_ns = time.monotonic_ns()
-        heads = [read_header(context, number) for number in range(len(data))]
+        requests = unpack_requests(batch)
         works = self._service.answer(
             [
-                Request(
-                    bytes(body.get("body", b"")),
-                    head.content_type,
-                    head.request_id,
-                    head.accept,
-                    head.attributes,
-                )
-                for body, head in zip(data, heads, strict=True)
+                Request(body, head.content_type, head.request_id, head.accept, head.attributes)
+                for head, body in requests
             ]
         )
-        for number, work in enumerate(works):
-            work.phases_ms["queue"] = (now_ns - heads[number].received_ns) / 1e6
-            context.set_response_content_type(number, work.content_type)
-            context.set_response_status(work.status, idx=number)
-            if work.error:
-                context.set_response_header(number, "x-error", work.error)
-            elif not heads[number].is_probe:
+        for (head, _), work in zip(requests, works, strict=True):
+            work.phases_ms["queue"] = (now_ns - head.received_ns) / 1e6
+            if not work.error and not head.is_probe:
                 self._report(work)
-        return [work.body for work in works]
+        return [Reply(work.status, work.content_type, work.error, work.body) for work in works]
 
     def _load(self, bundle: Bundle, device: str) -> None:
         settings = self._settings

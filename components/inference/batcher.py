@@ -1,0 +1,128 @@
+"""Hand waiting requests to the workers, several at once.
+
+Every worker has one batch at work and one waiting for it in multi-model-server; what comes
+meanwhile waits here and makes the next batch. Alone, nobody waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+
+from components.inference.upstream import Upstream, UpstreamError
+from components.inference.wire import Head, Reply, pack_requests, unpack_replies
+
+_LANES_PER_WORKER = 2
+# A batch is split where its answers could be more than multi-model-server takes.
+_BATCH_BYTES = 1 << 20
+_NO_WORKER = b"ServiceUnavailableException"  # multi-model-server's own; a dead worker's has none
+
+
+class WorkerError(Exception):
+    """The worker died of the batch, or was given up."""
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """How batches are made.
+
+    size: requests in one; delay_s: how long the first waits for more where it could go.
+    timeout_s: for an answer, waiting in the model server included.
+    """
+
+    workers: int
+    size: int
+    delay_s: float
+    timeout_s: float
+
+
+@dataclass(eq=False)
+class _Waiting:
+    head: Head
+    body: bytes
+    reply: asyncio.Future[Reply] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+class Batcher:
+    """The way to the workers."""
+
+    def __init__(self, upstream: Upstream, path: str, limits: BatchLimits) -> None:
+        self._upstream = upstream
+        self._path = path
+        self._limits = limits
+        self._waiting: deque[_Waiting] = deque()
+        self._lanes = _LANES_PER_WORKER * limits.workers
+        self._sending: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def ask(self, head: Head, body: bytes) -> Reply:
+        """Return a worker's reply to one request.
+
+        Raises:
+            UpstreamError: there is no worker, or no model server.
+            WorkerError: the worker did not survive, or not in time.
+        """
+        waiting = _Waiting(head, body)
+        self._waiting.append(waiting)
+        if self._limits.delay_s and len(self._waiting) < self._limits.size:
+            self._timer = self._timer or asyncio.get_running_loop().call_later(
+                self._limits.delay_s, self._send_what_waits
+            )
+        else:
+            self._send_what_waits()
+        return await waiting.reply
+
+    def _send_what_waits(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting and len(self._sending) < self._lanes:
+            if batch := self._take():
+                task = asyncio.create_task(self._send(batch))
+                self._sending.add(task)
+                task.add_done_callback(self._sent)
+
+    def _take(self) -> list[_Waiting]:
+        """Take the next batch; who gave up waiting is left out."""
+        batch: list[_Waiting] = []
+        size = 0
+        while self._waiting and len(batch) < self._limits.size:
+            size += len(self._waiting[0].body)
+            if batch and size > _BATCH_BYTES:
+                break
+            waiting = self._waiting.popleft()
+            if not waiting.reply.done():
+                batch.append(waiting)
+        return batch
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        self._send_what_waits()
+
+    async def _send(self, batch: list[_Waiting]) -> None:
+        try:
+            replies = await self._exchange(batch)
+        except (UpstreamError, WorkerError) as err:
+            for waiting in batch:
+                if not waiting.reply.done():
+                    waiting.reply.set_exception(err)
+            return
+        for waiting, reply in zip(batch, replies, strict=True):
+            if not waiting.reply.done():  # done: the client's time was up
+                waiting.reply.set_result(reply)
+
+    async def _exchange(self, batch: list[_Waiting]) -> list[Reply]:
+        message = pack_requests([(waiting.head, waiting.body) for waiting in batch])
+        try:
+            async with asyncio.timeout(self._limits.timeout_s):
+                answer = await self._upstream.request("POST", self._path, "", message)
+        except TimeoutError as err:
+            raise WorkerError("no answer in time") from err
+        if answer.status == 200:
+            return unpack_replies(answer.body)
+        if _NO_WORKER in answer.body:
+            raise UpstreamError("no worker")
+        raise WorkerError(f"multi-model-server answers {answer.status}")
