@@ -27,7 +27,7 @@ from components.inference.batcher import Batcher, WorkerError
 from components.inference.health import Health
 from components.inference.records import RequestRecord
 from components.inference.telemetry import RecordSender
-from components.inference.thinning import Thinner
+from components.inference.thinning import Tally, Thinner
 from components.inference.upstream import UpstreamError
 from components.inference.wire import Head, Reply
 from shared.vision.answers import encode_error
@@ -90,6 +90,7 @@ class Front:
     health: Health
     telemetry: RecordSender
     thinner: Thinner
+    tally: Tally
     inside: int = field(default=0, init=False)
     bytes_inside: int = field(default=0, init=False)
 
@@ -136,6 +137,8 @@ class Front:
             body = await self._read(receive, size)
             reply = await self._ask(head, body)
             status, error = reply.status, reply.error
+            for label, image_format in reply.uncounted:
+                self.tally.count(Label=label, ImageFormat=image_format)
             content_type, body = reply.content_type, reply.body
         except _Refused as err:
             status, error, content_type = err.status, err.kind, _JSON
@@ -155,7 +158,7 @@ class Front:
     def _report(self, head: Head, status: int, error: str, bytes_in: int) -> None:
         if not self.thinner.is_chosen():
             names = {"ErrorKind": error} if error else {}
-            self.thinner.count(StatusClass=f"{status // 100}xx", **names)
+            self.tally.count(StatusClass=f"{status // 100}xx", **names)
             return
         self.telemetry.send(
             RequestRecord(

@@ -31,7 +31,7 @@ from components.inference.lifeline import end_with_parent
 from components.inference.model_server import INVOKE_PATH, ModelServer, ServerSettings
 from components.inference.settings import WorkerSettings
 from components.inference.telemetry import NoTelemetry, Telemetry
-from components.inference.thinning import Thinner
+from components.inference.thinning import Tally, Thinner
 from components.inference.upstream import Upstream
 from components.inference.wire import Head
 from shared.vision.bundle import Bundle
@@ -105,8 +105,9 @@ class Supervisor:
             waiting=server.limits.waiting,
         )
         sender = Telemetry(worker.socket) if worker.has_telemetry else NoTelemetry()
-        self._thinner = Thinner(sender, worker.records_per_s or 1.0, self._alarm)
-        self._front = Front(settings, self._batcher, self._health, sender, self._thinner)
+        self._tally = Tally(sender, self._alarm)
+        thinner = Thinner(worker.records_per_s or 1.0)
+        self._front = Front(settings, self._batcher, self._health, sender, thinner, self._tally)
 
     async def serve(self) -> None:
         """Serve until SIGTERM or SIGINT.
@@ -133,7 +134,7 @@ class Supervisor:
                 self._health.stop()
                 self._upstream.close()
                 self._models.stop()
-                self._thinner.tell()
+                self._tally.tell()
                 self._stop_collector()
 
     def _alarm(self, delay_s: float, callback: Callable[[], None]) -> object:

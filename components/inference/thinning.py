@@ -3,17 +3,16 @@
 A whole record costs its sender some 25 us and the collector twice that, which is nothing
 at ten requests a second and 5 % of the machine at a thousand. So each process sends at
 most `per_s` whole records a second, chosen at random with the share that last second's
-traffic allows. The rest is counted by name (labels, formats, statuses, errors) and told in
-one record a second. Distributions come from the sample, counts from both.
+traffic allows. The rest is counted by name (labels, formats, statuses, errors) in the
+front, which a worker tells with its reply, and sent as one record a second. Distributions
+come from the sample, counts from both.
 """
 
 from __future__ import annotations
 
 import random
-import signal
 import time
 from collections.abc import Callable
-from types import FrameType
 from typing import Protocol
 
 from components.inference.records import TallyRecord
@@ -22,33 +21,19 @@ from components.inference.telemetry import RecordSender
 _TELL_S = 1.0
 
 
-class Alarm(Protocol):
-    """Calls back once, after so many seconds, in this thread."""
-
-    def __call__(self, delay_s: float, callback: Callable[[], None], /) -> object: ...
-
-
 class Thinner:
-    """Decides what is sent whole and tells the rest as counts.
-
-    alarm: `loop.call_later` where there is a loop, else `itimer`.
-    """
+    """Decides, request by request, which are reported whole: about `per_s` a second."""
 
     def __init__(
         self,
-        sender: RecordSender,
         per_s: float,
-        alarm: Alarm,
         clock: Callable[[], float] = time.monotonic,
         dice: Callable[[], float] = random.random,
     ) -> None:
-        self._sender, self._per_s, self._alarm = sender, per_s, alarm
-        self._clock, self._dice = clock, dice
+        self._per_s, self._clock, self._dice = per_s, clock, dice
         self._second = clock()
         self._in_second = 0
         self._share = 1.0
-        self._counts: dict[str, dict[str, int]] = {}
-        self._is_counting = False
 
     def is_chosen(self) -> bool:
         """Tell whether the next request is to be reported whole; call once a request."""
@@ -62,31 +47,30 @@ class Thinner:
             return True
         return self._dice() < min(self._share, self._per_s / self._in_second)
 
+
+class Alarm(Protocol):
+    """Calls back once, after so many seconds, in this thread: `loop.call_later`."""
+
+    def __call__(self, delay_s: float, callback: Callable[[], None], /) -> object: ...
+
+
+class Tally:
+    """Counts what is not reported whole and tells the counts once a second."""
+
+    def __init__(self, sender: RecordSender, alarm: Alarm) -> None:
+        self._sender, self._alarm = sender, alarm
+        self._counts: dict[str, dict[str, int]] = {}
+
     def count(self, **names: str) -> None:
-        """Count a request, or an image, that is not reported whole: dimension=name."""
-        self._is_counting = True
+        """Count a request or an image: dimension=name."""
         if not self._counts:
             self._alarm(_TELL_S, self.tell)
         for dimension, name in names.items():
             counts = self._counts.setdefault(dimension, {})
             counts[name] = counts.get(name, 0) + 1
-        self._is_counting = False
 
     def tell(self) -> None:
         """Send the counts; called by the alarm, and at the end."""
-        if self._is_counting:  # an alarm in the middle of `count`
-            self._alarm(0.01, self.tell)
-            return
         if self._counts:
             counts, self._counts = self._counts, {}
             self._sender.send(TallyRecord(time.time(), counts))
-
-
-def itimer(delay_s: float, callback: Callable[[], None]) -> None:
-    """Be an alarm for a process that waits in a system call: by SIGALRM, once."""
-
-    def ring(_signal: int, _frame: FrameType | None) -> None:
-        callback()
-
-    signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, delay_s)

@@ -23,7 +23,7 @@ from components.inference.lifeline import end_with_java
 from components.inference.records import AnswerRecord, ImageRecord, is_sampled, pack
 from components.inference.settings import WorkerSettings
 from components.inference.telemetry import NoTelemetry, RecordSender, Telemetry
-from components.inference.thinning import Thinner, itimer
+from components.inference.thinning import Thinner
 from components.inference.wire import Reply, pack_replies, unpack_requests
 from shared.component.errors import VisionloopError
 from shared.component.objects import ObjectReader
@@ -90,11 +90,13 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
                 for head, body in requests
             ]
         )
+        replies = []
         for (head, _), work in zip(requests, works, strict=True):
             work.phases_ms["queue"] = (now_ns - head.received_ns) / 1e6
-            if not work.error and not head.is_probe:
-                self._report(work)
-        return [Reply(work.status, work.content_type, work.error, work.body) for work in works]
+            is_told = work.error or head.is_probe or not work.options.record
+            uncounted = [] if is_told else self._report(work)
+            replies.append(Reply(work.status, work.content_type, work.error, work.body, uncounted))
+        return replies
 
     def _load(self, bundle: Bundle, device: str) -> None:
         settings = self._settings
@@ -130,24 +132,24 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
             os._exit(1)  # in a forked child an exception would be ignored
         if self._settings.has_telemetry:
             self._telemetry = Telemetry(self._settings.socket)
-            self._thinner = Thinner(self._telemetry, self._settings.records_per_s, itimer)
+            self._thinner = Thinner(self._settings.records_per_s)
         review = self._settings.review
         if review.is_kept:
             self._keeper = Keeper(
                 self._settings.spool, review.min_confidence, review.sampling_interval
             )
 
-    def _report(self, work: Work) -> None:
+    def _report(self, work: Work) -> list[tuple[str, str]]:
+        """Report a request, or return its images' labels and formats for the front to count."""
         said = work.predictions
         if self._thinner is None or said is None:
-            return
+            return []
         is_sample = self._thinner.is_chosen()
         kept = self._kept(work, said)
         if not is_sample and not any(one.reasons for one in kept):
             classes = self._predictor.classes
-            for label, facts in zip(said.labels.tolist(), work.facts, strict=True):
-                self._thinner.count(Label=classes[label], ImageFormat=_format_of(facts))
-            return
+            images = zip(said.labels.tolist(), work.facts, strict=True)
+            return [(classes[label], _format_of(facts)) for label, facts in images]
         self._telemetry.send(
             AnswerRecord(
                 time=time.time(),
@@ -158,6 +160,7 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
                 is_sample=is_sample,
             )
         )
+        return []
 
     def _kept(self, work: Work, said: Predictions) -> list[Kept]:
         """Keep what people should look at; every image is considered, reported or not."""

@@ -9,6 +9,7 @@ request, which a batch now pays once.
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,12 +36,17 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a worker says of one request; error: its kind, "" where all is well."""
+    """What a worker says of one request.
+
+    error: its kind, "" where all is well.
+    uncounted: (label, format) of each image that the worker has not reported itself.
+    """
 
     status: int
     content_type: str
     error: str
     body: bytes
+    uncounted: Sequence[tuple[str, str]] = ()
 
 
 def pack_requests(requests: Sequence[tuple[Head, bytes]]) -> bytes:
@@ -72,15 +78,24 @@ def unpack_requests(data: bytes) -> list[tuple[Head, bytes]]:
 def pack_replies(replies: Sequence[Reply]) -> bytes:
     """Return replies, in the order of the requests, as one body."""
     return _pack(
-        ((str(reply.status), reply.content_type, reply.error), reply.body) for reply in replies
+        (
+            (
+                str(reply.status),
+                reply.content_type,
+                reply.error,
+                json.dumps(reply.uncounted) if reply.uncounted else "",
+            ),
+            reply.body,
+        )
+        for reply in replies
     )
 
 
 def unpack_replies(data: bytes) -> list[Reply]:
     """Return what `pack_replies` was given."""
     return [
-        Reply(int(status), content_type, error, body)
-        for (status, content_type, error), body in _unpack(data)
+        Reply(int(status), content_type, error, body, json.loads(uncounted) if uncounted else ())
+        for (status, content_type, error, uncounted), body in _unpack(data)
     ]
 
 

@@ -262,10 +262,13 @@ class Options:
 
     top_k: only so many labels, the most probable first; 0: all, in the bundle's order.
     explain: add an occlusion map of what the top label rests on.
+    record: False keeps the images out of drift, prediction log and review queue: for
+        smoke tests, whose images are not the world's.
     """
 
     top_k: int = 0
     explain: bool = False
+    record: bool = True
 
     @classmethod
     def parse(cls, text: str) -> Options:
@@ -279,8 +282,10 @@ class Options:
             name, _, value = (part.strip().lower() for part in pair.partition("="))
             if name == "top-k" and value.isascii() and value.isdigit() and 0 < int(value) < 10**6:
                 given["top_k"] = int(value)
-            elif name == "explain" and value in ("true", "false"):
-                given["explain"] = value == "true"
+            elif name in ("explain", "record") and value in ("true", "false"):
+                given[name] = value == "true"
             else:
-                raise BadRequest("custom attributes: options are top-k=N and explain=true|false")
+                raise BadRequest(
+                    "custom attributes: options are top-k=N, explain=true|false, record=true|false"
+                )
         return cls(**given)

@@ -14,7 +14,7 @@ from components.inference.batcher import WorkerError
 from components.inference.front import Front, FrontSettings
 from components.inference.health import Health
 from components.inference.records import Record, RequestRecord
-from components.inference.thinning import Thinner
+from components.inference.thinning import Tally, Thinner
 from components.inference.upstream import UpstreamError
 from components.inference.wire import Head, Reply
 
@@ -63,8 +63,8 @@ class Client:
         health = Health(ready, probe)
         if self.is_started:
             health.start()
-        thinner = Thinner(self.records, 1000, lambda _delay, _callback: None)
-        self.front = Front(SETTINGS, self.server, health, self.records, thinner)  # type: ignore[arg-type]
+        tally = Tally(self.records, lambda _delay, _callback: None)
+        self.front = Front(SETTINGS, self.server, health, self.records, Thinner(1000), tally)  # type: ignore[arg-type]
 
     async def ask(
         self,

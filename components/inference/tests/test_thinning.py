@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import random
-import signal
-from collections import Counter
 from collections.abc import Callable
 
-import pytest
-
 from components.inference.records import Record, TallyRecord
-from components.inference.thinning import Thinner, itimer
+from components.inference.thinning import Tally, Thinner
 
 
 class Bench:
@@ -21,7 +17,8 @@ class Bench:
         self.sent: list[Record] = []
         self.alarms: list[Callable[[], None]] = []
         dice = random.Random(0)  # noqa: S311 - a test
-        self.thinner = Thinner(self, per_s, self._alarm, lambda: self.now, dice.random)
+        self.thinner = Thinner(per_s, lambda: self.now, dice.random)
+        self.tally = Tally(self, self._alarm)
 
     def send(self, record: Record) -> None:
         self.sent.append(record)
@@ -69,34 +66,13 @@ def test_a_pause_is_no_burst() -> None:
 def test_what_is_not_told_whole_is_counted_once_a_second() -> None:
     bench = Bench(50)
     for label in ("a", "b", "a"):
-        bench.thinner.count(Label=label, ImageFormat="JPEG")
+        bench.tally.count(Label=label, ImageFormat="JPEG")
     assert (bench.sent, len(bench.alarms)) == ([], 1)
     bench.alarms.pop()()
     (record,) = bench.sent
     assert isinstance(record, TallyRecord)
     assert record.counts == {"Label": {"a": 2, "b": 1}, "ImageFormat": {"JPEG": 3}}
-    bench.thinner.tell()
+    bench.tally.tell()
     assert len(bench.sent) == 1
-    bench.thinner.count(Label="c")
+    bench.tally.count(Label="c")
     assert len(bench.alarms) == 1
-
-
-@pytest.mark.timeout(30)
-def test_an_alarm_by_signal_loses_no_count_however_it_falls() -> None:
-    told: Counter[str] = Counter()
-
-    class Sender:
-        def send(self, record: Record) -> None:
-            assert isinstance(record, TallyRecord)
-            told.update(record.counts["Label"])
-
-    thinner = Thinner(Sender(), 1, lambda _delay, callback: itimer(0.0002, callback))
-    before = signal.getsignal(signal.SIGALRM)
-    try:
-        for number in range(200_000):
-            thinner.count(Label="ab"[number % 2])
-        thinner.tell()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert told == {"a": 100_000, "b": 100_000}

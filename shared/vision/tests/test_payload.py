@@ -178,6 +178,7 @@ def test_options_are_read_and_unknown_ones_refused() -> None:
     assert Options.parse("") == Options()
     assert Options.parse("top-k=3; Explain=TRUE") == Options(3, True)
     assert Options.parse("explain=false,top-k=1") == Options(1, False)
+    assert Options.parse("record=false") == Options(record=False)
     for text in ("top-k=0", "top-k=-1", "top-k=x", "top-k=²", "explain=1", "c", "topk=1"):
         with pytest.raises(BadRequest, match="top-k=N"):
             Options.parse(text)
