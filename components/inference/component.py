@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from components.inference.java import find_java
 from components.inference.model_server import Limits, ServerSettings
 from components.inference.settings import ReviewSettings, WorkerSettings
 from components.inference.supervisor import CollectorSettings, Supervisor
+from shared.component.errors import UsageError
 from shared.vision.bundle import open_bundle
 
 log = logging.getLogger(__name__)
@@ -38,9 +40,15 @@ class Platform:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Platform:
-        port = environ.get("SAGEMAKER_BIND_TO_PORT")
-        payload = environ.get("SAGEMAKER_MAX_PAYLOAD_IN_MB")  # batch transform sets it
-        return cls(int(port) if port else None, int(payload) if payload else None)
+        """Read the variables.
+
+        Raises:
+            UsageError: one of them is no number.
+        """
+        return cls(
+            _number(environ, "SAGEMAKER_BIND_TO_PORT"),
+            _number(environ, "SAGEMAKER_MAX_PAYLOAD_IN_MB"),  # batch transform sets it
+        )
 
 
 def run(
@@ -70,6 +78,7 @@ def run(
 ) -> None:
     """Serve `model` until SIGTERM or SIGINT; what is in flight then is answered first."""
     java = find_java()
+    _allow_connections()
     platform = Platform.from_environ()
     port = port if platform.port is None else platform.port
     payload = (platform.max_payload_mb or max_payload_mb) << 20
@@ -91,6 +100,19 @@ def run(
             sink, endpoint_name, variant_name, metrics_interval_s, drift_interval_s
         )
         uvloop.run(Supervisor(worker, server, collector, bundle, bind, port).serve())
+
+
+def _number(environ: Mapping[str, str], name: str) -> int | None:
+    text = environ.get(name, "")
+    if text and not (text.isascii() and text.isdigit()):
+        raise UsageError(f"inference: {name} is no number: {text!r}; unset it or give one")
+    return int(text) if text else None
+
+
+def _allow_connections() -> None:
+    """Raise the limit of open files as far as it goes: 1,024 is a common one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextmanager

@@ -1,6 +1,8 @@
-"""uvicorn's protocol with limits to what a request's head may take: bytes and time.
+"""uvicorn's protocol, kinder to those who are quick and firmer with those who are not.
 
-Without them a client may send headers without end, or a byte a minute, and both are kept.
+Without limits to a request's head a client may send headers without end, or a byte a
+minute, and both are kept. And at the end uvicorn closes connections whose request has
+arrived and is not read yet.
 """
 
 from __future__ import annotations
@@ -11,12 +13,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MOST_HEAD_BYTES = 64 << 10
 HEAD_TIMEOUT_S = 75.0  # as long as an idle connection is kept
+LAST_REQUEST_S = 0.3  # for what a client sent before it could know of the end
 
 
 class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
     _is_head_open = True
+    _is_ending = False
     _head_bytes = 0
     _overdue: asyncio.TimerHandle | None = None
 
@@ -52,6 +56,20 @@ class GuardedProtocol(HttpToolsProtocol):
         self._is_head_open = False
         self._head_arrived()
         super().on_headers_complete()
+        if self._is_ending:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """Answer what is being answered or comes at once, then close."""
+        self._is_ending = True
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(LAST_REQUEST_S, self._close_unless_busy)
+        else:
+            self.cycle.keep_alive = False
+
+    def _close_unless_busy(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
 
     def _await_head(self) -> None:
         self._overdue = self.loop.call_later(HEAD_TIMEOUT_S, self._give_up)

@@ -22,11 +22,14 @@ def end_with_parent() -> None:
 
 
 def end_with_java() -> None:
-    """In a process that a thread of Java started: end when the whole of Java has gone."""
-    parent = os.getppid()
+    """In a process that a thread of Java started: end when the whole of Java has gone.
+
+    Java leads the process group (model_server.py), so its id is known even where it went
+    before this was called.
+    """
 
     def look(*_: object) -> None:
-        if os.getppid() != parent:
+        if os.getppid() != os.getpgrp():
             os._exit(1)
 
     signal.signal(signal.SIGHUP, look)

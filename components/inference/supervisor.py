@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import uvicorn
@@ -62,6 +62,17 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take in who has connected and was not accepted yet, then end as uvicorn does."""
+        waiting = [client for listener in sockets or [] for client in _accept_all(listener)]
+        ending = asyncio.create_task(super().shutdown(sockets))
+        for client in waiting:
+            _, protocol = await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: GuardedProtocol(self.config, self.server_state, {}), client
+            )
+            protocol.shutdown()
+        await ending
 
 
 class Supervisor:
@@ -245,6 +256,13 @@ class Supervisor:
             log.warning("the telemetry collector does not end; killing it")
             self._collector.kill()
             self._collector.wait()
+
+
+def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
+    """Accept what waits in the listener's queue; closing it would reset those connections."""
+    with suppress(BlockingIOError):
+        while True:
+            yield listener.accept()[0]
 
 
 def _uvicorn_config(app: Front) -> uvicorn.Config:

@@ -56,7 +56,8 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
         # It would log the time of every batch, for Java to parse.
         logging.getLogger("mms.service").setLevel(logging.WARNING)
         self._settings = WorkerSettings.from_environ()
-        end_with_java()
+        if self._settings.fork:  # else this is a child of what Java started
+            end_with_java()
         gpu = (context.system_properties.get("gpu_id") if context else None) or 0
         try:
             with open_bundle(Path(model_dir)) as bundle:
