@@ -155,15 +155,19 @@ def _read(folder: Path) -> Bundle:
         raise BundleError(f"bundle: no bundle.json in {folder}; give the output of train") from err
     except ValueError as err:
         raise BundleError(f"bundle: {path} is no JSON: {err}; train again") from err
-    if document.get("schema_version") != SCHEMA_VERSION:
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version != SCHEMA_VERSION:
         raise BundleError(
-            f"bundle: {path} has schema version {document.get('schema_version')}, "
-            f"this code reads {SCHEMA_VERSION}"
+            f"bundle: {path} has schema version {version}, this code reads {SCHEMA_VERSION}"
         )
-    _check_files(folder, document["files"])
-    transform = TransformSpec.from_dict(document["transform"])
-    fields = document | {"transform": transform, "classes": tuple(document["classes"])}
-    return Bundle(folder, BundleInfo(**fields))
+    try:
+        transform = TransformSpec.from_dict(document["transform"])
+        fields = document | {"transform": transform, "classes": tuple(document["classes"])}
+        info = BundleInfo(**fields)
+        _check_files(folder, dict(info.files))
+    except (KeyError, TypeError, ValueError) as err:
+        raise BundleError(f"bundle: {path} has wrong fields: {err}; train again") from err
+    return Bundle(folder, info)
 
 
 def _check_files(folder: Path, files: dict[str, str]) -> None:
