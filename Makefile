@@ -34,7 +34,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-house test-components check format lock tensorboard bench bench-serving serve clean
+.PHONY: help setup run test test-house test-components check format lock tensorboard bench bench-serving soak fuzz serve clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -111,6 +111,15 @@ bench-serving: $(READY) $(PEERS:%=.venv-peers/%/.ready) ## measure the endpoint 
 	$(BIN)/uv venv --quiet --python $(BIN)/python $(@D)
 	$(BIN)/uv pip sync --quiet --python $(@D)/bin/python --require-hashes $<
 	@touch $@
+
+MINUTES ?= 10
+SECONDS ?= 60
+
+soak: $(READY) ## hold an endpoint to right answers and level memory: make soak MINUTES=10
+	$(BIN)/python -m ci soak --minutes $(MINUTES) $(if $(MODEL),--model $(MODEL)) $(ARGS)
+
+fuzz: $(READY) ## throw odd bytes at all that reads a client's bytes: make fuzz SECONDS=60
+	$(BIN)/python -m ci fuzz --seconds $(SECONDS) $(ARGS)
 
 bench: $(READY) ## measure speed and memory, as JSON
 	$(BIN)/python -m ci bench
