@@ -20,8 +20,8 @@ COMMANDS = {
     "check": "hold component folders, Dockerfiles, README tables and locks to the house's rules",
     "fuzz": "throw odd bytes at all that reads a client's bytes",
     "invoke": "send images to an endpoint, or prove it on its golden images",
-    "soak": "many clients for minutes: every answer checked, memory watched",
     "serve": "serve the newest approved package of this machine",
+    "soak": "many clients for minutes: every answer checked, memory watched",
 }
 
 

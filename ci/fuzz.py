@@ -16,6 +16,7 @@ import importlib
 import importlib.util
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -83,6 +84,7 @@ def _fuzz(arguments: argparse.Namespace) -> None:
     import atheris
 
     warnings.simplefilter("ignore")  # Pillow's, of what is odd in a file
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     throw, seeds = TARGETS[arguments.target](atheris.instrument_imports)
     arguments.found.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:

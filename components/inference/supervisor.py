@@ -65,9 +65,10 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take in who has connected and was not accepted yet, then end as uvicorn does."""
-        waiting = [client for listener in sockets or [] for client in _accept_all(listener)]
+        spares = [listener.dup() for listener in sockets or []]
         ending = asyncio.create_task(super().shutdown(sockets))
-        for client in waiting:
+        await asyncio.sleep(0)  # now uvicorn accepts no more
+        for client in [client for spare in spares for client in _accept_all(spare)]:
             _, protocol = await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: GuardedProtocol(self.config, self.server_state, {}), client
             )
@@ -259,8 +260,9 @@ class Supervisor:
 
 
 def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
-    """Accept what waits in the listener's queue; closing it would reset those connections."""
-    with suppress(BlockingIOError):
+    """Close a listener, but accept what waits in its queue: that would be reset."""
+    listener.setblocking(False)
+    with listener, suppress(BlockingIOError):
         while True:
             yield listener.accept()[0]
 

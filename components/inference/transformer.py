@@ -55,6 +55,8 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
             return
         # It would log the time of every batch, for Java to parse.
         logging.getLogger("mms.service").setLevel(logging.WARNING)
+        # A client is told what is wrong with an image; it need not fill our log, too.
+        logging.getLogger("PIL").setLevel(logging.CRITICAL)
         self._settings = WorkerSettings.from_environ()
         if self._settings.fork:  # else this is a child of what Java started
             end_with_java()

@@ -105,7 +105,7 @@ def test_both_workers_killed_are_back_in_seconds(bundle: Path, place: Path) -> N
 
 
 def test_ping_is_503_as_long_as_no_worker_can_be_had(bundle: Path, place: Path) -> None:
-    with serving(bundle, place, "--timeout-s", "2") as live:
+    with serving(bundle, place, "--timeout-s", "1") as live:
         workers = live.workers()
         loader = psutil.Process(workers[0].ppid())
         loader.suspend()  # it forks the workers
