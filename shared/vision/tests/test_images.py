@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import resource
+import struct
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from shared.vision import images
 from shared.vision.errors import ImageError
 from shared.vision.images import decode_rgb, inspect
 from shared.vision.tests.factories import encode
@@ -98,3 +101,33 @@ def test_a_decompression_bomb_is_refused_by_its_header():
     assert len(data) < 20_000
     with pytest.raises(ImageError, match="pixels"):
         decode_rgb(data)
+
+
+def test_a_gif_whose_frame_claims_gigabytes_is_refused_before_they_are_taken():
+    frame = b"\x21\xf9\x04\x08\x00\x00\x00\x00"  # to be disposed of: Pillow makes room
+    frame += b"\x2c" + struct.pack("<HHHHB", 60_000, 60_000, 60_000, 60_000, 0)
+    data = b"GIF89a" + struct.pack("<HHBBB", 40, 40, 0x80, 0, 0) + bytes(6) + frame
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ImageError, match="pixels"):
+        decode_rgb(data + b"\x02\x02\x44\x01\x00;")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused_and_what_looks_like_scans_is_not():
+    data = saved(photo(), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    with pytest.raises(ImageError, match="scans"):
+        decode_rgb(data[:last] + data[last:-2] * 100 + data[-2:])
+    trailer = b"\xff\xda" * 100  # behind the image: a motion photo's film
+    comment = b"\xff\xfe" + struct.pack(">H", 2 + len(trailer)) + trailer
+    assert decode_rgb(data[:2] + comment + data[2:] + trailer).size == (64, 48)
+
+
+def test_large_images_are_converted_in_bands_to_the_same_pixels(monkeypatch):
+    samples = np.random.default_rng(1).integers(0, 65536, (50, 40)).astype(np.uint16)
+    alpha = np.random.default_rng(2).integers(0, 256, (50, 40, 4)).astype(np.uint8)
+    for data in (saved(Image.fromarray(samples), "PNG"), encode(alpha)):
+        whole = np.asarray(decode_rgb(data))
+        monkeypatch.setattr(images, "_BAND_PIXELS", 300)
+        assert np.array_equal(np.asarray(decode_rgb(data)), whole)
+        monkeypatch.undo()
