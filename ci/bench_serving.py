@@ -27,7 +27,9 @@ import numpy as np
 
 from ci.bench import machine
 from ci.load import Load, Target, measure
+from ci.packages import newest_approved
 from ci.served import Running, Server, ours, peer, running
+from shared.pipeline.settings import Settings
 from shared.vision import answers
 from shared.vision.bundle import Bundle, open_bundle
 from shared.vision.golden import read_golden
@@ -51,7 +53,8 @@ _SLICE_S = 1.5  # telemetry on and off take turns this long, so that both see th
 def main(argv: Sequence[str]) -> int:
     """Measure and print one JSON document."""
     arguments = _parse(argv)
-    with open_bundle(Path(arguments.model)) as bundle, tempfile.TemporaryDirectory() as sink:
+    model = arguments.model or newest_approved(Settings.from_environ()).archive
+    with open_bundle(Path(model)) as bundle, tempfile.TemporaryDirectory() as sink:
         images = _images(bundle, arguments.images)
         expected = _expected(bundle, images)
         servers = _servers(bundle, Path(sink), arguments)
@@ -69,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m ci bench_serving", description=__doc__)
-    parser.add_argument("--model", required=True, help="a bundle with golden images")
+    parser.add_argument("--model", help="a final bundle; default: the newest approved package")
     parser.add_argument("--images", help="folder of JPEGs; default: the bundle's golden images")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
@@ -219,7 +222,7 @@ def _telemetry(
     """Compare telemetry and drift on with off, in turns on two servers that run side by side."""
     path = bundle.folder.resolve()
     workers = ("--workers", str(arguments.workers))
-    on = ours(path, "on", *workers, "--sink", str(sink), "--drift-interval-s", "10")
+    on = ours(path, "on", *workers, "--sink", str(sink), "--drift-interval-s", "60")
     off = ours(path, "off", *workers, "--telemetry", "false")
     quantiles: dict[str, dict[float, list[float]]] = {
         name: {0.5: [], 0.99: []} for name in ("on", "off")

@@ -61,15 +61,20 @@ class Running:
         """Return processor seconds so far, by what the process is."""
         used: dict[str, float] = {}
         for pid in self._pids():
-            process = psutil.Process(pid)
-            role = _role(process.cmdline(), is_root=pid == self.pid)
-            times = process.cpu_times()
+            try:
+                process = psutil.Process(pid)
+                role = _role(process.cmdline(), is_root=pid == self.pid)
+                times = process.cpu_times()
+            except psutil.Error:  # it has ended; some peers do not collect their children
+                continue
             used[role] = used.get(role, 0.0) + times.user + times.system
         return used
 
     def _pids(self) -> list[int]:
-        root = psutil.Process(self.pid)
-        return [root.pid, *(child.pid for child in root.children(recursive=True))]
+        """Return its children, and its session's processes: some peers' orphan themselves."""
+        children = psutil.Process(self.pid).children(recursive=True)
+        session = [p.pid for p in psutil.process_iter() if _session(p) == self.pid]
+        return sorted({self.pid, *session, *(child.pid for child in children)})
 
 
 def ours(bundle: Path, name: str, *flags: str) -> Server:
@@ -141,6 +146,13 @@ def _wait(
     log.seek(0)  # type: ignore[attr-defined]
     tail = log.read()[-2000:].decode(errors="replace")  # type: ignore[attr-defined]
     raise BenchError(f"bench: {server.name} does not answer; its log ends with:\n{tail}")
+
+
+def _session(process: psutil.Process) -> int | None:
+    try:
+        return os.getsid(process.pid)
+    except ProcessLookupError:
+        return None
 
 
 def _role(command: Sequence[str], is_root: bool) -> str:
