@@ -72,12 +72,14 @@ test: check ## check and run the fast tests
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-house test-components
 
 FAST := -q --durations=5
+# The two halves take about as long, so that both cores have work to the end.
+ENDPOINT := tests/endpoint tests/faults tests/test_parity.py
 
 test-house: $(READY) ## run the tests of the host side and of the whole
-	$(BIN)/pytest $(FAST) tests shared
+	$(BIN)/pytest $(FAST) tests shared $(ENDPOINT:%=--ignore=%)
 
-test-components: $(READY) ## run the tests of the components and of ci
-	$(BIN)/pytest $(FAST) components ci
+test-components: $(READY) ## run the tests of the components, the endpoint and ci
+	$(BIN)/pytest $(FAST) components ci $(ENDPOINT)
 
 check: $(READY) ## format, lint, types, and the house's own rules
 	$(BIN)/ruff format --check --quiet .
