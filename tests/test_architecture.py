@@ -104,6 +104,11 @@ def test_a_heavy_or_encumbered_library_stays_behind_few_files(module: str, most:
     assert len(_importers(module)) <= most, _importers(module)
 
 
+def test_onnxruntime_is_opened_where_its_reports_to_its_maker_are_switched_off() -> None:
+    by_type_alone = {"components/train/export_onnx.py"}
+    assert _importers("onnxruntime") - by_type_alone == {"shared/vision/engines.py"}
+
+
 def test_alibi_detect_is_imported_by_the_drift_module() -> None:
     assert _importers("alibi_detect") == {"shared/vision/drift.py"}
 

@@ -34,6 +34,7 @@ def lines(execution: Execution, store: Store, registry: ModelRegistry) -> Iterat
             yield f"model package  {package.arn} ({package.status})"
             if package.status != "Approved":
                 yield f"approve it     python pipeline.py --backend local --approve {package.arn}"
+                yield "then serve it  make serve"
     if report := report_path(execution, store):
         yield f"report         {report}"
 
