@@ -62,7 +62,8 @@ def main(argv: Sequence[str]) -> int:
         results["rounds"] = [
             _round(servers, bundle, images, expected, arguments) for _ in range(arguments.rounds)
         ]
-        results["summary"] = _summary(results["rounds"])
+        if arguments.rounds:
+            results["summary"] = _summary(results["rounds"])
         results["stages_ms"] = stages(bundle, images)
         if arguments.slices:
             results["telemetry"] = _telemetry(bundle, Path(sink), images, expected, arguments)
@@ -77,6 +78,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--drift-interval-s", default="60", help="while telemetry is compared")
     parser.add_argument("--slices", type=int, default=20, help="telemetry on/off pairs; 0: none")
     parser.add_argument(
         "--also",
@@ -222,7 +224,9 @@ def _telemetry(
     """Compare telemetry and drift on with off, in turns on two servers that run side by side."""
     path = bundle.folder.resolve()
     workers = ("--workers", str(arguments.workers))
-    on = ours(path, "on", *workers, "--sink", str(sink), "--drift-interval-s", "60")
+    on = ours(
+        path, "on", *workers, "--sink", str(sink), "--drift-interval-s", arguments.drift_interval_s
+    )
     off = ours(path, "off", *workers, "--telemetry", "false")
     quantiles: dict[str, dict[float, list[float]]] = {
         name: {0.5: [], 0.99: []} for name in ("on", "off")
