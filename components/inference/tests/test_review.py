@@ -125,4 +125,7 @@ def test_files_whose_record_never_came_are_removed_in_time(outbox, spool):
 
 
 def test_a_spool_that_is_not_there_harms_nobody(outbox, tmp_path):
-    Review(outbox, tmp_path / "absent", daily_limit=10).tick(NOW_S)
+    review = Review(outbox, tmp_path / "absent", daily_limit=10)
+    review.tick(NOW_S)
+    assert (review.queued, review.refused, review.orphans) == (0, 0, 0)
+    assert not (tmp_path / "absent").exists()

@@ -9,7 +9,7 @@ import pytest
 
 from components.inference.inbox import Inbox
 from components.inference.records import AnswerRecord, decode, probabilities_of
-from components.inference.telemetry import NoTelemetry, Telemetry
+from components.inference.telemetry import Telemetry
 from components.inference.tests.telemetry_factories import a_request, an_answer, an_image, embedding
 
 
@@ -122,7 +122,3 @@ def test_what_fits_in_no_form_is_counted(inbox, telemetry):
     telemetry.send(a_request(error="x" * (9 << 20)))
     assert telemetry.dropped == 2
     assert list(inbox.messages()) == []
-
-
-def test_no_telemetry_takes_everything():
-    NoTelemetry().send(a_request())
