@@ -1,19 +1,23 @@
 """Hand waiting requests to the workers, several at once.
 
-Every worker has one batch at work and one waiting for it in multi-model-server; what comes
-meanwhile waits here and makes the next batch. Alone, nobody waits.
+A forward pass of several images costs little more than one of one, so what comes while the
+workers are busy makes the next batch, and a batch is held for a moment while fewer wait than
+lately came together. Alone, nobody waits. A full batch need not wait for a free worker: one
+a worker waits in multi-model-server, so that none stands idle meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
 from components.inference.upstream import Upstream, UpstreamError
 from components.inference.wire import Head, Reply, pack_requests, unpack_replies
 
-_LANES_PER_WORKER = 2
+_FULL_BATCHES_PER_WORKER = 2  # one at work, one behind it
+_FORGETTING = 0.1  # of what is no longer seen, with every batch
 # A batch is split where its answers could be more than multi-model-server takes.
 _BATCH_BYTES = 1 << 20
 _NO_WORKER = b"ServiceUnavailableException"  # multi-model-server's own; a dead worker's has none
@@ -27,7 +31,8 @@ class WorkerError(Exception):
 class BatchLimits:
     """How batches are made.
 
-    size: requests in one; delay_s: how long the first waits for more where it could go.
+    size: requests in one.
+    delay_s: how long a request waits, at most, for others that are expected.
     timeout_s: for an answer, waiting in the model server included.
     """
 
@@ -54,9 +59,10 @@ class Batcher:
         self._path = path
         self._limits = limits
         self._waiting: deque[_Waiting] = deque()
-        self._lanes = _LANES_PER_WORKER * limits.workers
         self._sending: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._inside = 0  # waiting or sent
+        self._at_once = 0.0  # how many are inside when it is full, of late
 
     async def ask(self, head: Head, body: bytes) -> Reply:
         """Return a worker's reply to one request.
@@ -67,23 +73,49 @@ class Batcher:
         """
         waiting = _Waiting(head, body)
         self._waiting.append(waiting)
-        if self._limits.delay_s and len(self._waiting) < self._limits.size:
-            self._timer = self._timer or asyncio.get_running_loop().call_later(
-                self._limits.delay_s, self._send_what_waits
-            )
-        else:
-            self._send_what_waits()
-        return await waiting.reply
+        self._inside += 1
+        self._at_once = max(self._at_once, self._inside)
+        try:
+            self._send_what_may_go()
+            return await waiting.reply
+        finally:
+            self._inside -= 1
 
-    def _send_what_waits(self) -> None:
+    def _send_what_may_go(self) -> None:
+        while self._is_room():
+            if len(self._waiting) < self.expected and self._limits.delay_s:
+                self._timer = self._timer or asyncio.get_running_loop().call_later(
+                    self._limits.delay_s, self._send_late
+                )
+                return
+            self._send_batch()
+
+    def _is_room(self) -> bool:
+        if len(self._waiting) >= self._limits.size:
+            return len(self._sending) < _FULL_BATCHES_PER_WORKER * self._limits.workers
+        return bool(self._waiting) and len(self._sending) < self._limits.workers
+
+    @property
+    def expected(self) -> int:
+        """Return how many a worker gets at a time when all that lately came share the workers."""
+        return min(self._limits.size, math.ceil(round(self._at_once) / self._limits.workers))
+
+    def _send_late(self) -> None:
+        """Send a batch smaller than expected: its time is up."""
+        self._timer = None
+        if self._is_room():
+            self._send_batch()
+        self._send_what_may_go()
+
+    def _send_batch(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._waiting and len(self._sending) < self._lanes:
-            if batch := self._take():
-                task = asyncio.create_task(self._send(batch))
-                self._sending.add(task)
-                task.add_done_callback(self._sent)
+        self._at_once -= _FORGETTING * (self._at_once - self._inside)
+        if batch := self._take():
+            task = asyncio.create_task(self._send(batch))
+            self._sending.add(task)
+            task.add_done_callback(self._sent)
 
     def _take(self) -> list[_Waiting]:
         """Take the next batch; who gave up waiting is left out."""
@@ -100,7 +132,7 @@ class Batcher:
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
-        self._send_what_waits()
+        self._send_what_may_go()
 
     async def _send(self, batch: list[_Waiting]) -> None:
         try:

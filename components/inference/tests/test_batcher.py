@@ -64,12 +64,13 @@ def test_what_waits_goes_together_and_comes_back_each_to_its_own() -> None:
         way = batcher(server)
         asked = [asyncio.create_task(way.ask(HEAD, b"%d" % n)) for n in range(9)]
         await settle()
-        assert server.batches == [[b"0"], [b"1"]]  # both lanes are taken
+        # One at work, and a full one behind it.
+        assert server.batches == [[b"0"], [b"1", b"2", b"3", b"4"]]
         server.may_answer.set()
         assert [reply.body for reply in await asyncio.gather(*asked)] == [
             b"id%d" % n for n in range(9)
         ]
-        assert sorted(map(len, server.batches)) == [1, 1, 3, 4]
+        assert [len(batch) for batch in server.batches] == [1, 4, 4]
 
     run(story)
 
@@ -77,15 +78,15 @@ def test_what_waits_goes_together_and_comes_back_each_to_its_own() -> None:
 def test_who_gave_up_is_left_out_and_spoils_nothing() -> None:
     async def story(server: Server) -> None:
         way = batcher(server)
-        asked = [asyncio.create_task(way.ask(HEAD, b"%d" % n)) for n in range(6)]
+        asked = [asyncio.create_task(way.ask(HEAD, b"%d" % n)) for n in range(4)]
         await settle()
         asked[0].cancel()  # on its way
-        asked[3].cancel()  # waiting
+        asked[2].cancel()  # waiting
         await settle()
         server.may_answer.set()
         said = await asyncio.gather(*asked, return_exceptions=True)
-        assert [r.body for r in said if isinstance(r, Reply)] == [b"id1", b"id2", b"id4", b"id5"]
-        assert server.batches == [[b"0"], [b"1"], [b"2", b"4", b"5"]]
+        assert [r.body for r in said if isinstance(r, Reply)] == [b"id1", b"id3"]
+        assert server.batches == [[b"0"], [b"1", b"3"]]
 
     run(story)
 
@@ -102,13 +103,40 @@ def test_large_bodies_travel_alone() -> None:
     run(story)
 
 
-def test_a_batch_may_wait_to_be_filled() -> None:
+def test_who_came_together_lately_is_waited_for() -> None:
     async def story(server: Server) -> None:
-        way = batcher(server, size=3, delay_s=0.05)
+        way = batcher(server, delay_s=60)
+        asked = [asyncio.create_task(way.ask(HEAD, b"%d" % n)) for n in range(3)]
+        await settle()
+        server.may_answer.set()
+        await settle()
+        assert server.batches == [[b"0"]]  # two wait and three are expected
+        asked.append(asyncio.create_task(way.ask(HEAD, b"3")))
+        await asyncio.wait_for(asyncio.gather(*asked), 5)
+        assert server.batches == [[b"0"], [b"1", b"2", b"3"]]
+
+    run(story)
+
+
+def test_alone_nobody_waits() -> None:
+    async def story(server: Server) -> None:
+        way = batcher(server, delay_s=60)
+        server.may_answer.set()
+        for _ in range(5):
+            await asyncio.wait_for(way.ask(HEAD, b"alone"), 5)
+
+    run(story)
+
+
+def test_who_comes_no_more_is_forgotten() -> None:
+    async def story(server: Server) -> None:
+        way = batcher(server, delay_s=0.001)
         server.may_answer.set()
         await asyncio.gather(*(way.ask(HEAD, b"x") for _ in range(3)))
-        await way.ask(HEAD, b"alone")
-        assert [len(batch) for batch in server.batches] == [3, 1]
+        while way.expected > 1:  # each is held for a moment, and sent
+            await way.ask(HEAD, b"alone")
+        assert len(server.batches) < 20
+        assert all(len(batch) == 1 for batch in server.batches[2:])
 
     run(story)
 
