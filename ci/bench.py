@@ -228,7 +228,8 @@ def _bare_loop_on_one_core(folder: Path) -> float:
     from components.train.augmentations import policy
     from shared.vision.dataset import Dataset
     from shared.vision.images import decode_rgb
-    from shared.vision.transforms import TransformSpec, normalise
+    from shared.vision.transform_spec import TransformSpec
+    from shared.vision.transforms import normalise
 
     cv2.setNumThreads(0)
     split = Dataset.open(folder / "dataset").split("train")
@@ -250,7 +251,8 @@ def _our_loader(folder: Path) -> float:
     from components.train.augmentations import policy
     from components.train.loader import EpochBatches, TrainingBatches, loader
     from shared.vision.dataset import Dataset
-    from shared.vision.transforms import TransformSpec, normalisation
+    from shared.vision.transform_spec import TransformSpec
+    from shared.vision.transforms import normalisation
 
     split = Dataset.open(folder / "dataset").split("train")
     spec = TransformSpec(_IMAGE_SIZE, _IMAGE_SIZE)

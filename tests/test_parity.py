@@ -36,7 +36,8 @@ from shared.vision.dataset import (
 )
 from shared.vision.images import decode_rgb
 from shared.vision.predictor import Predictor
-from shared.vision.transforms import TransformSpec, decode_pixels, normalise, prepare_pixels
+from shared.vision.transform_spec import TransformSpec
+from shared.vision.transforms import decode_pixels, normalise, prepare_pixels
 from tests.raw_files import picture, raw_files, twelve_megapixels
 
 pytestmark = pytest.mark.slow

@@ -30,7 +30,7 @@ from components.inference.telemetry import RecordSender
 from components.inference.thinning import Tally, Thinner
 from components.inference.upstream import UpstreamError
 from components.inference.wire import Head, Reply
-from shared.vision.answers import encode_error
+from shared.vision.errors import encode_error
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

@@ -15,12 +15,13 @@ import math
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from shared.component.errors import VisionloopError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 # A message of any size is one piece of kernel memory, and a plain machine's socket
 # buffer holds 208 KiB; what is larger is sent in parts.
@@ -110,7 +111,7 @@ class TallyRecord(NamedTuple):
 
 
 Record = AnswerRecord | RequestRecord | TallyRecord
-Number = TypeVar("Number", np.float16, np.float32)
+Number = TypeVar("Number", "np.float16", "np.float32")
 
 
 def pack(values: npt.NDArray[Number]) -> str:
@@ -124,6 +125,8 @@ def unpack(text: str, kind: type[Number]) -> npt.NDArray[Number]:
     Raises:
         RecordError: the text is no whole number of such values, or one is not finite.
     """
+    import numpy as np  # not at the top: the front, which packs nothing, has no NumPy
+
     try:
         values = np.frombuffer(binascii.a2b_base64(text), kind)
     except ValueError as err:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.vision.answers import encode_error
+from shared.vision.errors import encode_error
 from shared.vision.payload import ARRAY_TYPE, JSON_TYPE
 from shared.vision.service import PredictionService, Request
 

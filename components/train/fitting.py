@@ -34,7 +34,7 @@ from shared.component.errors import UsageError
 from shared.component.layout import Layout
 from shared.vision.dataset import Dataset, Split
 from shared.vision.errors import DatasetError
-from shared.vision.transforms import TransformSpec
+from shared.vision.transform_spec import TransformSpec
 
 log = logging.getLogger(__name__)
 TensorList = tuple[Tensor, ...] | list[Tensor]

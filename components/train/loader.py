@@ -23,7 +23,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from shared.vision.dataset import Split
 from shared.vision.images import decode_rgb
-from shared.vision.transforms import TransformSpec, prepare_pixels
+from shared.vision.transform_spec import TransformSpec
+from shared.vision.transforms import prepare_pixels
 
 
 class BatchKey(NamedTuple):

@@ -22,7 +22,8 @@ from torchmetrics.classification import (
 from torchvision.transforms.v2 import CutMix, MixUp, RandomChoice
 
 from components.train.network import Classifier
-from shared.vision.transforms import TransformSpec, normalisation
+from shared.vision.transform_spec import TransformSpec
+from shared.vision.transforms import normalisation
 
 Batch = tuple[Tensor, Tensor]  # uint8 [B, size, size, 3], int64 [B]
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from shared.component.errors import InputError, UsageError
 from shared.component.storage import download
-from shared.vision.transforms import TransformSpec
+from shared.vision.transform_spec import TransformSpec
 
 log = logging.getLogger(__name__)
 _HUB_TIMEOUT_S = 5

@@ -98,8 +98,3 @@ def encode(
         lines = (json.dumps({**context.fields(), **document}) for document in documents)
         return "".join(f"{line}\n" for line in lines).encode()
     return json.dumps({**context.fields(), "predictions": documents}).encode()
-
-
-def encode_error(kind: str, message: str, request_id: str) -> bytes:
-    """Write an error's body: always JSON, whatever was to be accepted."""
-    return json.dumps({"error": kind, "message": message, "request_id": request_id}).encode()

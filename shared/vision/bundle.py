@@ -27,7 +27,7 @@ from typing import Any
 
 from shared.component.files import atomic, sha256_of, write_json
 from shared.vision.errors import BundleError
-from shared.vision.transforms import TransformSpec
+from shared.vision.transform_spec import TransformSpec
 
 SCHEMA_VERSION = 1
 ONNX = "model.onnx"

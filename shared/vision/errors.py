@@ -8,6 +8,8 @@ InputError               (shared.component) exit status 1
 
 from __future__ import annotations
 
+import json
+
 from shared.component.errors import InputError
 
 
@@ -21,3 +23,8 @@ class DatasetError(InputError):
 
 class BundleError(InputError):
     """A model bundle is missing, damaged or unfit for what is asked."""
+
+
+def encode_error(kind: str, message: str, request_id: str) -> bytes:
+    """Write an error's body: always JSON, whatever was to be accepted."""
+    return json.dumps({"error": kind, "message": message, "request_id": request_id}).encode()

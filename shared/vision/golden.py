@@ -10,12 +10,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from shared.vision.bundle import Bundle
 from shared.vision.errors import BundleError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 # Engines agree to 1e-4 on one machine; another machine's vector units add their share.
 TOLERANCE = 1e-3
@@ -76,7 +78,7 @@ def check_golden(
                 f"golden image {image.name}: {given.size} probabilities instead of "
                 f"{len(image.probabilities)}; this is another model"
             )
-        difference = float(np.abs(given - np.array(image.probabilities)).max())
+        difference = float(abs(given - image.probabilities).max())
         if not difference <= tolerance:  # also true for NaN
             raise BundleError(
                 f"golden image {image.name}: answered {difference:.2g} off the expected "

@@ -16,7 +16,8 @@ from shared.component.progress import track
 from shared.vision.bundle import Bundle
 from shared.vision.engines import Engine, TorchScriptEngine, open_engine
 from shared.vision.errors import BundleError
-from shared.vision.transforms import TransformSpec, decode_pixels, normalise
+from shared.vision.transform_spec import TransformSpec
+from shared.vision.transforms import decode_pixels, normalise
 
 if TYPE_CHECKING:
     import torch

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from shared.vision import answers
-from shared.vision.errors import ImageError
+from shared.vision.errors import ImageError, encode_error
 from shared.vision.images import ImageFacts, decode_with_facts
 from shared.vision.occlusion import occlusion_map
 from shared.vision.payload import (
@@ -78,7 +78,7 @@ class Work:
     def fail(self, status: int, error: str, message: str) -> None:
         """Make this the answer: an error, as JSON."""
         self.status, self.error, self.content_type = status, error, JSON_TYPE
-        self.body = answers.encode_error(error, message, self.request.request_id)
+        self.body = encode_error(error, message, self.request.request_id)
 
 
 class PredictionService:

@@ -23,7 +23,7 @@ from shared.vision.dataset import (
     write_info,
     write_shard,
 )
-from shared.vision.transforms import TransformSpec
+from shared.vision.transform_spec import TransformSpec
 
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
 SIZE = 32

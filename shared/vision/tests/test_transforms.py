@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from shared.vision.tests.factories import SPEC, colour_image, encode
+from shared.vision.transform_spec import TransformSpec
 from shared.vision.transforms import (
-    TransformSpec,
     decode_pixels,
     normalise,
     prepare,
