@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats  # type: ignore[import-untyped]
 
 from ci.bench import machine
 from ci.load import Load, Target, measure
@@ -79,7 +80,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--drift-interval-s", default="60", help="while telemetry is compared")
-    parser.add_argument("--slices", type=int, default=20, help="telemetry on/off pairs; 0: none")
+    parser.add_argument("--restarts", type=int, default=8, help="of the two servers compared so")
+    parser.add_argument("--slices", type=int, default=60, help="telemetry on/off pairs; 0: none")
     parser.add_argument(
         "--also",
         action="append",
@@ -228,31 +230,48 @@ def _telemetry(
         path, "on", *workers, "--sink", str(sink), "--drift-interval-s", arguments.drift_interval_s
     )
     off = ours(path, "off", *workers, "--telemetry", "false")
-    quantiles: dict[str, dict[float, list[float]]] = {
-        name: {0.5: [], 0.99: []} for name in ("on", "off")
-    }
+    restarts = [
+        _on_against_off((on, off), images, expected, arguments.slices)
+        for _ in range(arguments.restarts)
+    ]
+    return {f"p{round(100 * share)}": _paired(restarts, share) for share in (0.5, 0.99)}
+
+
+def _on_against_off(
+    servers: Sequence[Server], images: Sequence[bytes], expected: Sequence[float], slices: int
+) -> dict[float, list[list[float]]]:
+    """Return, by quantile, the latencies [on, off] of each pair of slices."""
+    found: dict[float, list[list[float]]] = {0.5: [], 0.99: []}
     with ExitStack() as stack:
-        instances = [stack.enter_context(running(server, images[0])) for server in (on, off)]
-        for turn in range(arguments.slices + 1):
+        instances = [stack.enter_context(running(server, images[0])) for server in servers]
+        for turn in range(slices + 1):
+            loads = {}
             for instance in instances if turn % 2 else reversed(instances):
                 target = _target(instance, images, expected)
-                load = measure(target, 16, _SLICE_S, warm_s=0.3)
-                if turn:  # the first warms both up
-                    for share, values in quantiles[instance.server.name].items():
-                        values.append(load.quantile_ms(share))
+                loads[instance.server.name] = measure(target, 16, _SLICE_S, warm_s=0.3)
+            if turn:  # the first warms both up
+                for share, pairs in found.items():
+                    pairs.append([loads[server.name].quantile_ms(share) for server in servers])
+    return found
+
+
+def _paired(restarts: Sequence[dict[float, list[list[float]]]], share: float) -> dict[str, Any]:
+    """Compare pair by pair, so that the machine's moods fall out, and restart by restart.
+
+    Two servers of the same settings differ by some percent for as long as they live: only
+    the restarts, not the slices, are independent.
+    """
+    pairs = [np.array(found[share]) for found in restarts]
+    ratios = [float(np.median(one[:, 0] / one[:, 1])) for one in pairs]
+    on_ms, off_ms = np.median(np.concatenate(pairs), axis=0).round(3).tolist()
+    spread = stats.t.ppf(0.975, len(ratios) - 1) * stats.sem(ratios) if len(ratios) > 1 else 0.0
+    mean = float(np.mean(ratios))
     return {
-        f"p{round(100 * share)}": {
-            "on_ms": round(statistics.median(quantiles["on"][share]), 3),
-            "off_ms": round(statistics.median(quantiles["off"][share]), 3),
-            "median_of_paired_ratios": round(
-                statistics.median(
-                    a / b
-                    for a, b in zip(quantiles["on"][share], quantiles["off"][share], strict=True)
-                ),
-                4,
-            ),
-        }
-        for share in (0.5, 0.99)
+        "on_ms": on_ms,
+        "off_ms": off_ms,
+        "ratio_of_each_restart": [round(ratio, 3) for ratio in ratios],
+        "ratio": round(mean, 4),
+        "its_95_percent_interval": [round(mean - spread, 4), round(mean + spread, 4)],
     }
 
 
