@@ -92,6 +92,7 @@ format: $(READY) ## format the code and rewrite the generated tables
 	$(BIN)/ruff check --quiet --fix .
 	$(BIN)/python -m ci check --fix
 
+# WHEELS: a folder of CPU wheels of torch, where its version has changed (ci/split_locks.py).
 lock: $(READY) ## lock dependencies with hashes; make lock UPGRADE=--upgrade for newer ones
 	$(LOCK) $(UPGRADE) -o containers/constraints.txt ci/requirements.in components/*/requirements.in
 	@set -e; for asked in ci/requirements.in components/*/requirements.in; do \
@@ -100,6 +101,7 @@ lock: $(READY) ## lock dependencies with hashes; make lock UPGRADE=--upgrade for
 	done; for asked in ci/peers/*.in; do \
 		$(LOCK) $(UPGRADE) --generate-hashes -o $${asked%.in}.txt $$asked; \
 	done
+	$(BIN)/python -m ci split_locks $(if $(WHEELS),--wheels $(WHEELS))
 
 tensorboard: $(READY) ## look at the training curves of local runs
 	$(BIN)/tensorboard --logdir .visionloop

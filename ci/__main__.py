@@ -21,6 +21,7 @@ COMMANDS = {
     "fuzz": "throw odd bytes at all that reads a client's bytes",
     "invoke": "send images to an endpoint, or prove it on its golden images",
     "serve": "serve the newest approved package of this machine",
+    "split_locks": "fit the images' locks to either build of PyTorch (make lock does)",
     "soak": "many clients for minutes: every answer checked, memory watched",
 }
 

@@ -12,6 +12,7 @@ from ci.problems import Problem
 from shared.component.spec import ComponentSpec
 
 _MOST_LINES = 30
+_INSTALL = "sh containers/install"  # hashes required
 
 
 @dataclass(frozen=True)
@@ -85,15 +86,16 @@ def _check_requirements(instructions: list[Instruction], spec: ComponentSpec) ->
     installs = [
         number
         for number, instruction in enumerate(instructions)
-        if instruction.word == "RUN"
-        and f"pip install --require-hashes -r {_requirements(spec)}" in instruction.rest
+        if instruction.word == "RUN" and f"{_INSTALL} {_requirements(spec)}" in instruction.rest
     ]
     if not installs:
-        yield f"does not pip install --require-hashes -r {_requirements(spec)}"
+        yield f"does not run {_INSTALL} {_requirements(spec)}"
         return
     for instruction in instructions[: installs[0]]:
         code = instruction.rest.split()[0]
-        if instruction.word == "COPY" and not code.endswith(".txt"):
+        if instruction.word == "COPY" and not (
+            code.startswith("containers/") or code.endswith(".txt")
+        ):
             yield f"copies '{code}' before it installs; a changed line would install anew"
 
 

@@ -30,7 +30,7 @@ implementation:
 FROM python:3.11-slim-bookworm
 WORKDIR /opt/program
 COPY components/sheep/requirements.txt components/sheep/requirements.txt
-RUN pip install --require-hashes -r components/sheep/requirements.txt
+RUN sh containers/install components/sheep/requirements.txt
 COPY shared/component shared/component
 COPY components/sheep components/sheep
 USER program
@@ -132,7 +132,7 @@ def test_a_missing_file_is_named(house: Path, name: str) -> None:
         ("USER", "COPY ci ci\nUSER", "copies 'ci', which component.yaml's context does not list"),
         ("USER", "ADD shared/component shared/component\nUSER", "'shared/component' goes to"),
         ("COPY components/sheep components/sheep", "COPY components/sheep .", "keep its place"),
-        ("--require-hashes ", "", "does not pip install --require-hashes"),
+        ("sh containers/install ", "pip install -r ", "does not run sh containers/install"),
         ("RUN", "COPY shared/component shared/component\nRUN", "before it installs"),
         ("USER", "RUN true\n" * 25 + "USER", "has 34 lines, at most 30"),
     ],
