@@ -101,7 +101,7 @@ def processing_request(task: Task, pipeline: Pipeline, settings: Settings) -> Js
             }
         },
         "AppSpecification": {
-            "ImageUri": image_uri(task.spec, settings.root, settings.registry),
+            "ImageUri": image_uri(task.spec, settings),
             "ContainerEntrypoint": list(task.spec.container.command),
             **({"ContainerArguments": container_arguments(task)} if task.parameters else {}),
         },
@@ -137,7 +137,7 @@ def training_request(task: Task, pipeline: Pipeline, settings: Settings) -> Json
         stopping["MaxWaitTimeInSeconds"] = 2 * resources.max_runtime_s
     return {
         "AlgorithmSpecification": {
-            "TrainingImage": image_uri(task.spec, settings.root, settings.registry),
+            "TrainingImage": image_uri(task.spec, settings),
             "TrainingInputMode": "File",
             "MetricDefinitions": [
                 {"Name": name, "Regex": regex} for name, regex in task.spec.metrics.items()

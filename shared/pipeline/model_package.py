@@ -7,6 +7,7 @@ from typing import Any
 
 from shared.pipeline.dsl import Artifact, RegisterModel
 from shared.pipeline.expressions import Join, Value
+from shared.pipeline.images import inference_image
 from shared.pipeline.settings import Settings
 
 # As shared.vision.payload has them, which the host does not import; a test holds them equal.
@@ -44,7 +45,7 @@ def register_model(
         "InferenceSpecification": {
             "Containers": [
                 {
-                    "Image": settings.inference_image,
+                    "Image": inference_image(settings),
                     "ModelDataUrl": Join([package, "model.tar.gz"], on="/"),
                 }
             ],

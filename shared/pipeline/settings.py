@@ -5,7 +5,8 @@ VISIONLOOP_HOME             .visionloop                      all that the local 
 VISIONLOOP_BUCKET           sagemaker-<region>-<account>     bucket of artifacts
 VISIONLOOP_ROLE             a placeholder offline            execution role of jobs and pipeline
 VISIONLOOP_IMAGE_REGISTRY   <account>.dkr.ecr.<region>...    registry of component images
-VISIONLOOP_INFERENCE_IMAGE  <registry>/visionloop/inference  image of the endpoint
+VISIONLOOP_INFERENCE_IMAGE  components/inference's image     image of the endpoint
+VISIONLOOP_JOB_MEMORY       no limit                         memory of a job's container: 8g
 AWS_REGION                  AWS_DEFAULT_REGION or us-east-1  region
 
 Without an account the placeholder 000000000000 stands in, so that a definition is
@@ -39,6 +40,7 @@ class Settings:
     explicit_role: str = ""
     explicit_registry: str = ""
     explicit_inference_image: str = ""
+    job_memory: str = ""
     root: Path = REPOSITORY
 
     @classmethod
@@ -52,6 +54,7 @@ class Settings:
             explicit_role=environ.get("VISIONLOOP_ROLE", ""),
             explicit_registry=environ.get("VISIONLOOP_IMAGE_REGISTRY", ""),
             explicit_inference_image=environ.get("VISIONLOOP_INFERENCE_IMAGE", ""),
+            job_memory=environ.get("VISIONLOOP_JOB_MEMORY", ""),
             root=root,
         )
 
@@ -66,10 +69,6 @@ class Settings:
     @property
     def registry(self) -> str:
         return self.explicit_registry or f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
-
-    @property
-    def inference_image(self) -> str:
-        return self.explicit_inference_image or f"{self.registry}/visionloop/inference:latest"
 
     def for_account(self, account: str) -> Settings:
         """Return the settings for a real account.

@@ -153,7 +153,7 @@ class Witness:
         resources = task.spec.resources
         processor = Processor(
             role=self.settings.role,
-            image_uri=image_uri(task.spec, self.settings.root, self.settings.registry),
+            image_uri=image_uri(task.spec, self.settings),
             instance_count=self.native(task.instance_count),
             instance_type=self.native(task.instance_type),
             entrypoint=list(task.spec.container.command),
@@ -201,7 +201,7 @@ class Witness:
         trainer = ModelTrainer(
             sagemaker_session=self.session,
             role=self.settings.role,
-            training_image=image_uri(task.spec, self.settings.root, self.settings.registry),
+            training_image=image_uri(task.spec, self.settings),
             compute=Compute(
                 instance_type=self.native(task.instance_type),
                 instance_count=self.native(task.instance_count),
