@@ -15,11 +15,17 @@ from shared.component import logs
 from shared.component.errors import VisionloopError
 
 COMMANDS = {
+    "audit": "hold every locked package against the known vulnerabilities",
     "bench": "measure speed and memory, as JSON",
     "bench_serving": "measure the endpoint beside its limit and other servers, as JSON",
+    "bench_images": "measure size, build time and start of the images, as JSON",
+    "build": "make the components' images that are not there yet",
+    "changed": "list the images that a range of commits would rebuild, and why",
     "check": "hold component folders, Dockerfiles, README tables and locks to the house's rules",
     "fuzz": "throw odd bytes at all that reads a client's bytes",
     "invoke": "send images to an endpoint, or prove it on its golden images",
+    "push": "bring images to a registry and remember their digests",
+    "sbom": "list what is in each image, as CycloneDX JSON",
     "serve": "serve the newest approved package of this machine",
     "split_locks": "fit the images' locks to either build of PyTorch (make lock does)",
     "soak": "many clients for minutes: every answer checked, memory watched",

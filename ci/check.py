@@ -1,4 +1,4 @@
-"""python -m ci check: the house's rules that need neither network nor third party.
+"""python -m ci check: the house's rules; hadolint's too, where it is installed. Needs no network.
 
 --fix rewrites what is generated: the port tables of the components' READMEs.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ci.dockerfiles import check_dockerfile
+from ci.hadolint import check_dockerfiles, find_hadolint
 from ci.locks import check_locks
 from ci.port_tables import check_table, fix_table
 from ci.problems import REPOSITORY, Problem, component_folders
@@ -50,6 +51,8 @@ def find_problems(root: Path) -> Iterator[Problem]:
         for problem in _check_component(folder, root):
             yield Problem(problem.path.relative_to(root), problem.message)
     yield from check_locks(root)
+    if program := find_hadolint():
+        yield from check_dockerfiles(root, program)
 
 
 def _check_component(folder: Path, root: Path) -> Iterator[Problem]:

@@ -17,7 +17,7 @@ def check_locks(root: Path) -> Iterator[Problem]:
     """Yield what is wrong with the constraints and with the locks made under them."""
     constraints = root / _CONSTRAINTS
     yield from _check_lines(constraints, root, is_hashed=False)
-    allowed = _pins(constraints)
+    allowed = pins(constraints)
     locks = [root / "ci/requirements.txt", root / "ci/uv.txt"]
     locks += [root / "containers/cuda.txt", root / "containers/torch-cpu.txt"]
     locks += [folder / "requirements.txt" for folder in component_folders(root)]
@@ -27,7 +27,7 @@ def check_locks(root: Path) -> Iterator[Problem]:
         yield from _check_lines(lock, root, is_hashed=True)
         if lock.name == "uv.txt":  # it installs the others and is under no constraint
             continue
-        for name, versions in _pins(lock).items():
+        for name, versions in pins(lock).items():
             if not {version.partition("+")[0] for version in versions} <= allowed.get(name, set()):
                 message = f"{name} is at odds with {_CONSTRAINTS}; run make lock"
                 yield Problem(lock.relative_to(root), message)
@@ -48,9 +48,9 @@ def _check_lines(path: Path, root: Path, *, is_hashed: bool) -> Iterator[Problem
 def _check_direct(lock: Path, root: Path) -> Iterator[Problem]:
     """See that what is asked for is locked, so that a forgotten `make lock` is found."""
     asked = lock.with_suffix(".in")
-    names = _pins(lock)
+    names = pins(lock)
     for entry in _entries(asked) if asked.is_file() else ():
-        name = _normal(re.split(r"[\[=<>;~! ]", entry)[0])
+        name = normal(re.split(r"[\[=<>;~! ]", entry)[0])
         if name not in names:
             yield Problem(lock.relative_to(root), f"lacks {name} of {asked.name}; run make lock")
 
@@ -62,15 +62,15 @@ def _entries(path: Path) -> list[str]:
     return [line.strip() for line in joined.splitlines() if line.strip()]
 
 
-def _pins(path: Path) -> dict[str, set[str]]:
+def pins(path: Path) -> dict[str, set[str]]:
     """Return the versions of each project; markers may allow it more than one."""
     versions: dict[str, set[str]] = {}
     for entry in _entries(path):
         if pin := _PIN.match(entry):
-            versions.setdefault(_normal(pin["name"]), set()).add(pin["version"])
+            versions.setdefault(normal(pin["name"]), set()).add(pin["version"])
     return versions
 
 
-def _normal(name: str) -> str:
+def normal(name: str) -> str:
     """Return a project's name as registries compare it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()

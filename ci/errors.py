@@ -1,0 +1,45 @@
+"""Errors of the house's own commands; the root and its exit statuses are the components'.
+
+VisionloopError          shared.component.errors, exit status 1
+├── EngineError          no engine, no BuildKit, no space on its disk
+├── BuildError           an image cannot be built, or is not what it should be
+├── PushError            a registry refuses
+├── HistoryError         a commit range cannot be read
+├── SbomError            an image's packages cannot be listed
+├── AuditError           packages are known to be vulnerable, or the allow-list is wrong
+└── ServiceError         exit status 3: an outside service gave no answer; nothing is known
+"""
+
+from __future__ import annotations
+
+from shared.component.errors import VisionloopError
+
+
+class EngineError(VisionloopError):
+    """The Docker engine or its command line is not there, or lacks something."""
+
+
+class BuildError(VisionloopError):
+    """An image cannot be built, or is not what it should be."""
+
+
+class PushError(VisionloopError):
+    """A registry refuses an image."""
+
+
+class HistoryError(VisionloopError):
+    """A commit range cannot be read."""
+
+
+class SbomError(VisionloopError):
+    """An image's packages cannot be listed."""
+
+
+class AuditError(VisionloopError):
+    """Packages are known to be vulnerable, or the allow-list is wrong."""
+
+
+class ServiceError(VisionloopError):
+    """An outside service gave no answer: neither good nor bad is known."""
+
+    exit_status = 3
