@@ -26,6 +26,7 @@ from ci.locks import pins
 from ci.problems import REPOSITORY, component_folders
 
 ALLOWED = Path("ci/audit.yaml")
+_SHOWN = 5  # packages in a message
 _KEYS = {"id", "package", "reason", "until"}
 _UNKNOWN = "no answer: nothing is known about the packages; try again where it can be reached"
 
@@ -63,6 +64,14 @@ class Allowed:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a service said; `unknown` are the packages it said nothing about."""
+
+    findings: tuple[Finding, ...]
+    unknown: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What is wrong (`problems`), and what is not but is worth a line (`notes`)."""
 
@@ -82,16 +91,24 @@ def main(argv: Sequence[str], root: Path = REPOSITORY) -> int:
     arguments = parser.parse_args(argv)
     allowed = read_allowed(root / ALLOWED)
     locked = locked_versions(root)
-    findings = ask(locked, arguments.service)
-    verdict = judge(findings, allowed, datetime.datetime.now(tz=datetime.UTC).date())
+    answer = ask(locked, arguments.service)
+    verdict = judge(answer.findings, allowed, datetime.datetime.now(tz=datetime.UTC).date())
     users: dict[str, set[str]] = {}
     for (package, _), names in locked.items():
         users.setdefault(package, set()).update(names)
-    for package in sorted({finding.package for finding in findings}):
+    for package in sorted({finding.package for finding in answer.findings}):
         sys.stderr.write(f"{package} is in: {', '.join(sorted(users[package]))}\n")
     sys.stdout.writelines(f"{line}\n" for line in (*verdict.problems, *verdict.notes))
     sys.stderr.write(f"audit: {len(locked)} packages, {len(verdict.problems)} problems\n")
-    return 1 if verdict.problems else 0
+    if verdict.problems:
+        return 1
+    if answer.unknown:
+        names = ", ".join(answer.unknown[:_SHOWN])
+        raise ServiceError(
+            f"audit: {arguments.service} says nothing about {len(answer.unknown)} of "
+            f"{len(locked)} packages ({names}{', ...' * (len(answer.unknown) > _SHOWN)}); {_UNKNOWN}"
+        )
+    return 0
 
 
 def judge(findings: Iterable[Finding], allowed: Sequence[Allowed], today: datetime.date) -> Verdict:
@@ -140,14 +157,14 @@ def locked_versions(root: Path) -> dict[tuple[str, str], set[str]]:
     return users
 
 
-def ask(locked: Iterable[tuple[str, str]], service: str, run: Run | None = None) -> list[Finding]:
+def ask(locked: Iterable[tuple[str, str]], service: str, run: Run | None = None) -> Answer:
     """Ask a service about all packages at once.
 
     run: starts pip-audit with arguments; a test gives its own.
     Raises:
         ServiceError: it gave no answer.
     """
-    findings = []
+    findings, unknown = [], []
     for batch in _batches(locked):
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as stream:
             stream.writelines(f"{package}=={version}\n" for package, version in batch)
@@ -160,7 +177,10 @@ def ask(locked: Iterable[tuple[str, str]], service: str, run: Run | None = None)
             raise ServiceError(f"audit: {service}: {last[:300]}; {_UNKNOWN}") from err
         for package in document["dependencies"]:
             findings += [_finding(package, each) for each in package.get("vulns", ())]
-    return findings
+            # pip-audit calls this a success: a proxy of PyPI without its JSON would pass all.
+            if "vulns" not in package:
+                unknown.append(str(package["name"]))
+    return Answer(tuple(findings), tuple(unknown))
 
 
 def _batches(locked: Iterable[tuple[str, str]]) -> list[list[tuple[str, str]]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.audit import ALLOWED, Allowed, Finding, ask, judge, locked_versions, read_allowed
+from ci.audit import ALLOWED, Allowed, Answer, Finding, ask, judge, locked_versions, read_allowed
 from ci.errors import AuditError, ServiceError
 from ci.problems import REPOSITORY
 from ci.tests.conftest import write
@@ -110,7 +110,17 @@ def test_an_answer_is_read() -> None:
         {"name": "wool", "version": "1.0", "vulns": [vulnerability]},
         {"name": "horn", "version": "3.0", "vulns": []},
     ]
-    assert ask([("wool", "1.0")], "pypi", lambda _: _answer(packages)) == [WOOL]
+    answer = ask([("wool", "1.0")], "pypi", lambda _: _answer(packages))
+    assert answer == Answer((WOOL,), ())
+
+
+def test_a_package_the_service_does_not_know_is_not_taken_for_a_good_one() -> None:
+    packages: list[dict[str, object]] = [
+        {"name": "wool", "skip_reason": "Dependency not found on PyPI and could not be audited"},
+        {"name": "horn", "version": "3.0", "vulns": []},
+    ]
+    answer = ask([("wool", "1.0")], "pypi", lambda _: _answer(packages))
+    assert answer == Answer((), ("wool",))
 
 
 def test_no_answer_is_neither_good_nor_bad() -> None:

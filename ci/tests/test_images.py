@@ -116,7 +116,7 @@ def test_a_base_that_is_not_here_is_pulled_and_another_may_be_named(farm: Path) 
 
 def test_an_index_with_a_password_is_refused_because_images_keep_arguments() -> None:
     with pytest.raises(UsageError, match="PIP_INDEX_URL holds a password, which would stay"):
-        _options("--index", "https://me:secret@index.example/simple")
+        _options("--index", "https://me:secret@example.com/simple")
     assert _options(
         "--index", "https://index.example/simple", "--find-links", "/wheels"
     ) == Options({}, {"PIP_INDEX_URL": "https://index.example/simple", "PIP_FIND_LINKS": "/wheels"})
@@ -130,14 +130,14 @@ def test_an_unknown_component_is_answered_with_the_nearest(farm: Path) -> None:
 
 def test_labels_say_where_an_image_comes_from_and_no_token(farm: Path) -> None:
     _git(farm, "init", "-q")
-    _git(farm, "remote", "add", "origin", "https://me:token@git.example/farm.git")
+    _git(farm, "remote", "add", "origin", "https://me:token@example.com/farm.git")
     _git(farm, "add", ".")
     _git(farm, "commit", "-q", "-m", "all")
     recipe = _recipe(farm)
     found = labels(recipe, farm)
     commit = _git(farm, "rev-parse", "HEAD")
     assert found["org.opencontainers.image.revision"] == commit
-    assert found["org.opencontainers.image.source"] == "https://git.example/farm.git"
+    assert found["org.opencontainers.image.source"] == "https://example.com/farm.git"
     assert found["org.opencontainers.image.version"] == "1.2.3"
     assert found["visionloop.code"] == recipe.code
     (farm / "components/goat/component.py").write_text("GOAT = 2\n")

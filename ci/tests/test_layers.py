@@ -49,7 +49,7 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
         ("root/.ssh/id_ed25519", ""),
         ("opt/program/settings.py", f"KEY = '{KEY_ID}'"),
         ("opt/program/key.pem", PRIVATE_KEY),
-        ("etc/pip.conf", "[global]\nindex-url = https://me:secret@index.example/simple\n"),
+        ("etc/pip.conf", "[global]\nindex-url = https://me:secret@example.com/simple\n"),
         ("opt/program/hub.py", "hf_" + "abcdefghijABCDEFGHIJ0123456789Qrst"),
         (
             "opt/program/a.ini",
@@ -69,7 +69,7 @@ def test_what_a_later_layer_removes_is_still_found(tmp_path: Path) -> None:
 
 
 def test_build_arguments_in_the_history_are_looked_at(tmp_path: Path) -> None:
-    history = {"history": [{"created_by": "RUN |1 PIP_INDEX_URL=https://me:secret@a.example/s"}]}
+    history = {"history": [{"created_by": "RUN |1 PIP_INDEX_URL=https://me:secret@example.com/s"}]}
     image = _image(tmp_path / "image.tar", [{}], json.dumps(history))
     [secret] = secrets_in(image)
     assert secret.path == "image settings and history"
