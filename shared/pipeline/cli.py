@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TextIO
 
@@ -18,6 +19,7 @@ from shared.component.errors import UsageError, VisionloopError
 from shared.component.spec import ParameterValue
 from shared.pipeline import summary
 from shared.pipeline.backends.base import Backend
+from shared.pipeline.backends.launcher import Launcher
 from shared.pipeline.backends.local import LocalBackend
 from shared.pipeline.compiler import definition
 from shared.pipeline.display import describe, follow
@@ -71,14 +73,21 @@ def parser(pipeline: Pipeline) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = result.add_argument
-    add("--backend", choices=["sagemaker", "local"], default="sagemaker", help="default: sagemaker")
+    add(
+        "--backend",
+        choices=["sagemaker", "docker", "local"],
+        default="sagemaker",
+        help="where: SageMaker (default), or this machine: in containers, as processes",
+    )
     add("--name", default=pipeline.name, help=f"pipeline and model group; default: {pipeline.name}")
     run = result.add_argument_group("run")
     run.add_argument("--definition", action="store_true", help="print the definition; needs no AWS")
     run.add_argument("--upsert", action="store_true", help="create or update the pipeline")
     run.add_argument("--start", action="store_true", help="start an execution")
-    run.add_argument("--wait", action="store_true", help="follow it to its end; local always does")
-    run.add_argument("--no-cache", action="store_true", help="local: run every step anew")
+    run.add_argument(
+        "--wait", action="store_true", help="follow it to its end; local and docker always do"
+    )
+    run.add_argument("--no-cache", action="store_true", help="local, docker: run every step anew")
     run.add_argument("-p", dest="parameters", action="append", default=[], metavar="Name=value")
     look = result.add_argument_group("look and decide")
     look.add_argument("--list", action="store_true", help="executions and model packages")
@@ -127,9 +136,8 @@ def _run(
     actions = ("upsert", "start", "list", "describe", "approve", "reject")
     if not any(getattr(arguments, action) for action in actions):
         raise UsageError("pipeline: nothing to do; pass --upsert --start, or see --help")
-    if arguments.backend == "local":
-        local = LocalBackend(settings, use_cache=not arguments.no_cache, environ=dict(environ))
-        return _act(arguments, local, pipeline, settings, given, out)
+    if arguments.backend in ("local", "docker"):
+        return _act(arguments, _here(arguments, settings, environ), pipeline, settings, given, out)
     from shared.pipeline.backends.account import aws_errors, connect  # imports boto3
 
     with aws_errors():
@@ -137,6 +145,22 @@ def _run(
         backend, settings = connect(settings)
         pipeline = build(settings, arguments.name)
         return _act(arguments, backend, pipeline, settings, given, out)
+
+
+def _here(
+    arguments: argparse.Namespace, settings: Settings, environ: Mapping[str, str]
+) -> LocalBackend:
+    """Return the backend of this machine; an engine is asked only when a run starts."""
+    use_cache = not arguments.no_cache
+    if arguments.backend == "local":
+        return LocalBackend(settings, use_cache, dict(environ))
+
+    def launcher() -> AbstractContextManager[Launcher]:
+        from shared.pipeline.backends.docker import engine  # imports docker
+
+        return engine(environ, settings.job_memory)
+
+    return LocalBackend(settings, use_cache, dict(environ), launcher)
 
 
 def _act(

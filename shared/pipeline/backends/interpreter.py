@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.component.errors import VisionloopError
 from shared.pipeline.backends.cache import output_uris
-from shared.pipeline.backends.jobs import Stopped
+from shared.pipeline.backends.launcher import Stopped
 from shared.pipeline.backends.resolve import Scope, references
 from shared.pipeline.errors import DefinitionError
 from shared.pipeline.execution import Execution, StepRecord, timestamp

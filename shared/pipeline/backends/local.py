@@ -1,4 +1,7 @@
-"""Run pipelines on this machine: no server, no credentials, no Docker, no network.
+"""Run pipelines on this machine: no server, no credentials, no network.
+
+Jobs are child processes, or containers where the caller gives docker.py's launcher; all
+else is the same, the cache too: a step that ran either way runs no more.
 
 <home>/s3/<bucket>/...                          stands in for S3
 <home>/pipelines/<pipeline>.json                definitions, as upserted
@@ -15,8 +18,8 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,8 @@ from shared.pipeline.backends.base import Watcher
 from shared.pipeline.backends.cache import ContentHashes, StepCache
 from shared.pipeline.backends.interpreter import Interpreter, nodes_of
 from shared.pipeline.backends.jobs import JobRunner
+from shared.pipeline.backends.launcher import Launcher
+from shared.pipeline.backends.processes import ProcessLauncher
 from shared.pipeline.backends.resolve import Scope, parameter_values, read_json_file
 from shared.pipeline.backends.steps import LocalSteps
 from shared.pipeline.backends.store import Store
@@ -41,11 +46,16 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True)
 class LocalBackend:
-    """The local backend; `use_cache` False runs every step anew."""
+    """The local backend.
+
+    use_cache: False runs every step anew.
+    launcher: gives what starts jobs while an execution runs; default: child processes.
+    """
 
     settings: Settings
     use_cache: bool = True
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    launcher: Callable[[], AbstractContextManager[Launcher]] | None = None
 
     @property
     def registry(self) -> FileRegistry:
@@ -70,6 +80,7 @@ class LocalBackend:
 
         Raises:
             ExecutionError: the pipeline was never upserted.
+            SettingsError: what starts jobs is not there.
             UsageError: a parameter is unknown or impossible.
         """
         text = self._read(name)
@@ -79,9 +90,11 @@ class LocalBackend:
         arn = local_arn("pipeline", f"{name}/execution/{identity}", self.settings.region)
         execution = Execution(name, arn, parameters=values)
         folder = self._executions(name) / identity
-        write_text(folder / "definition.json", text)
-        with _stoppable() as stop:
-            self._interpret(definition, execution, folder, watch, stop)
+        processes = nullcontext(ProcessLauncher(self.environ))
+        with self.launcher() if self.launcher else processes as launcher, _stoppable() as stop:
+            write_text(folder / "definition.json", text)
+            runner = JobRunner(self.store, launcher, stop)
+            self._interpret(definition, execution, folder, watch, runner)
         return execution
 
     def wait(self, execution: Execution, watch: Watcher) -> Execution:  # noqa: ARG002
@@ -103,9 +116,9 @@ class LocalBackend:
         execution: Execution,
         folder: Path,
         watch: Watcher,
-        stop: threading.Event,
+        runner: JobRunner,
     ) -> None:
-        home, store = self.settings.home, self.store
+        home, stop = self.settings.home, runner.stop
         hashes = ContentHashes(home / "cache" / "hashes.json")
         scope = self._scope(definition, execution)
         steps = LocalSteps(
@@ -114,8 +127,8 @@ class LocalBackend:
             folder=folder,
             root=self.settings.root,
             home=home,
-            cache=StepCache(home / "cache", store, hashes),
-            runner=JobRunner(store, self.environ, stop),
+            cache=StepCache(home / "cache", runner.store, hashes),
+            runner=runner,
             registry=self.registry,
             use_cache=self.use_cache,
         )

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from shared.component.spec import ComponentSpec, load_spec
 from shared.pipeline.backends.cache import Entry, StepCache, output_uris
 from shared.pipeline.backends.interpreter import Node
-from shared.pipeline.backends.jobs import Job, JobRunner, Stopped
+from shared.pipeline.backends.jobs import JobRunner
+from shared.pipeline.backends.launcher import Job, Stopped
 from shared.pipeline.backends.resolve import Scope
 from shared.pipeline.errors import DefinitionError, JobError
 from shared.pipeline.execution import Execution, StepRecord
@@ -74,7 +75,8 @@ class LocalSteps:
             return entry.properties
         checkpoints = self.home / "checkpoints" / (key or f"{self.execution.id}-{node.name}")
         job = Job(
-            name=f"{self.execution.id}-{node.name}",
+            execution=self.execution.id,
+            step=node.name,
             spec=spec,
             request=arguments,
             folder=self.folder / node.name,

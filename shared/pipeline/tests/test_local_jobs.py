@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from shared.component.spec import load_spec
-from shared.pipeline.backends.jobs import Job, JobRunner, Stopped
+from shared.pipeline.backends.jobs import JobRunner
+from shared.pipeline.backends.launcher import Job, Stopped
+from shared.pipeline.backends.processes import ProcessLauncher
 from shared.pipeline.backends.steps import with_retries
 from shared.pipeline.backends.store import Store
 from shared.pipeline.errors import DefinitionError, JobError
@@ -62,14 +64,16 @@ def make(workshop: Workshop, tmp_path: Path) -> Callable[..., Job]:
         scratch = tmp_path / "scratch"
         scratch.mkdir()
         spec = load_spec(folder)
-        return Job("job", spec, request, scratch, tmp_path / "check", workshop.root, threads=1)
+        return Job(
+            "run", "Explain", spec, request, scratch, tmp_path / "check", workshop.root, threads=1
+        )
 
     return make
 
 
 @pytest.fixture
 def runner(workshop: Workshop) -> JobRunner:
-    return JobRunner(Store(workshop.home / "s3"), workshop.environ)
+    return JobRunner(Store(workshop.home / "s3"), ProcessLauncher(workshop.environ))
 
 
 def report(workshop: Workshop) -> dict[str, Any]:
