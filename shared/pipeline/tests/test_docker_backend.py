@@ -84,6 +84,7 @@ def test_a_container_belongs_to_the_caller_and_may_do_no_more(
     assert options["user"] == "1234:5678"
     assert options["cap_drop"] == ["ALL"]
     assert options["security_opt"] == ["no-new-privileges"]
+    assert options["init"]
     assert options["labels"] == {
         "visionloop.execution": "run",
         "visionloop.step": "Step",

@@ -29,7 +29,7 @@ from shared.pipeline.tests.container_jobs import (
     training_job,
     writes_a_report,
 )
-from shared.pipeline.tests.fake_engine import FakeEngine, refusal
+from shared.pipeline.tests.fake_engine import FakeContainer, FakeEngine, refusal
 
 # docker-py forgets the socket that found no engine; collected here, no other test sees it.
 LEAKS = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -106,6 +106,20 @@ def test_the_reason_a_component_left_is_the_reason(make: Callable[..., Job], sto
     assert caught.value.retry_type == ""
     assert client.left == []
     assert not store.path("s3://bucket/report").exists()
+
+
+def test_the_instance_that_failed_gives_the_reason_not_one_ended_for_it(
+    make: Callable[..., Job], store: Store
+) -> None:
+    def program(container: FakeContainer) -> int | None:
+        if container.options["hostname"] == "algo-1":
+            return None
+        return ends_with(1, "explain: the second has bad data")(container)
+
+    client = FakeEngine(program, URI)
+    with pytest.raises(JobError, match=r"^explain: the second has bad data$"):
+        run(client, make(instances=2), store)
+    assert client.made[0].signals == ["SIGTERM"]
 
 
 def test_a_training_leaves_its_reason_in_the_file_failure(tmp_path: Path, store: Store) -> None:
