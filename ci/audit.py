@@ -103,10 +103,11 @@ def main(argv: Sequence[str], root: Path = REPOSITORY) -> int:
     if verdict.problems:
         return 1
     if answer.unknown:
-        names = ", ".join(answer.unknown[:_SHOWN])
+        more = ", ..." if len(answer.unknown) > _SHOWN else ""
+        shown = ", ".join(answer.unknown[:_SHOWN]) + more
         raise ServiceError(
             f"audit: {arguments.service} says nothing about {len(answer.unknown)} of "
-            f"{len(locked)} packages ({names}{', ...' * (len(answer.unknown) > _SHOWN)}); {_UNKNOWN}"
+            f"{len(locked)} packages ({shown}); {_UNKNOWN}"
         )
     return 0
 

@@ -19,16 +19,31 @@ _NAMES = re.compile(
     r"(^|/)(\.env(\.[^/]*)?|\.git|\.netrc|\.pypirc|\.npmrc|\.git-credentials|id_(rsa|dsa|ecdsa|ed25519)"
     r"|\.aws/credentials|\.docker/config\.json|\.config/gcloud/[^/]+|kaggle\.json)(/|$)"
 )
-_TEXTS = {
-    "an AWS access key": re.compile(rb"(?<![A-Z0-9])(AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])"),
-    "an AWS secret key": re.compile(rb"aws_secret_access_key\s*[=:]\s*[\"']?[A-Za-z0-9/+]{40}\b"),
-    "a private key": re.compile(
-        rb"-----BEGIN (RSA |EC |DSA |OPENSSH |ENCRYPTED )?PRIVATE KEY-----\s+[A-Za-z0-9+/=]{60}"
+# What it is: words of which one must be there, which is quick to see, and the pattern.
+_TEXTS: dict[str, tuple[tuple[bytes, ...], re.Pattern[bytes]]] = {
+    "an AWS access key": (
+        (b"AKIA", b"ASIA"),
+        re.compile(rb"(?<![A-Z0-9])(AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])"),
     ),
-    "a token of GitHub": re.compile(rb"\b(gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{60})"),
-    "a token of Hugging Face": re.compile(rb"\bhf_[A-Za-z0-9]{34}\b"),
-    "a password in an index's address": re.compile(
-        rb"(index-url|INDEX_URL|find-links|FIND_LINKS)\s*[=:]?\s*https?://[^/\s:@]+:[^/\s@]+@"
+    "an AWS secret key": (
+        (b"aws_secret_access_key",),
+        re.compile(rb"aws_secret_access_key\s*[=:]\s*[\"']?[A-Za-z0-9/+]{40}\b"),
+    ),
+    "a private key": (
+        (b"PRIVATE KEY-----",),
+        re.compile(rb"-----BEGIN (\w+ )?PRIVATE KEY-----\s+[A-Za-z0-9+/=]{60}"),
+    ),
+    "a token of GitHub": (
+        (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"github_pat_"),
+        re.compile(rb"\b(gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{60})"),
+    ),
+    "a token of Hugging Face": ((b"hf_",), re.compile(rb"\bhf_[A-Za-z0-9]{34}\b")),
+    "a password in an index's address": (
+        (b"index-url", b"INDEX_URL", b"find-links", b"FIND_LINKS"),
+        re.compile(
+            rb"(index-url|INDEX_URL|find-links|FIND_LINKS)\s*[=:]?\s*"
+            rb"https?://[^/\s:@]+:[^/\s@]+@"
+        ),
     ),
 }
 # Amazon's own examples, which documentation in packages repeats.
@@ -81,8 +96,10 @@ def _in_layer(stream: IO[bytes], number: int) -> Iterator[Secret]:
 
 
 def _named_in(data: bytes) -> Iterator[str]:
-    for what, pattern in _TEXTS.items():
-        if any(not _EXAMPLES.search(found[0]) for found in pattern.finditer(data)):
+    for what, (words, pattern) in _TEXTS.items():
+        if any(word in data for word in words) and any(
+            not _EXAMPLES.search(found[0]) for found in pattern.finditer(data)
+        ):
             yield what
 
 
