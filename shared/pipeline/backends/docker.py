@@ -42,6 +42,7 @@ _REMEDIES = {
     "build it with `python -m ci build {component}`",
     "no such file or directory": "the image lacks its entrypoint; "
     "build it with `python -m ci build {component}`",
+    "minimum memory limit": "raise VISIONLOOP_JOB_MEMORY",
     "exec format error": "the image is for another processor; "
     "build it here with `python -m ci build {component}`",
     "bind source path does not exist": "the engine does not see this machine's files; "

@@ -73,6 +73,7 @@ def test_an_image_without_entrypoint_names_component_step_and_log(
     [
         ('exec: "python": executable file not found in $PATH', "python -m ci build explain"),
         ("write /var/lib/docker: no space left on device", "docker system prune"),
+        ("Minimum memory limit allowed is 6MB", "raise VISIONLOOP_JOB_MEMORY"),
         ("something nobody thought of", "docker info"),
     ],
 )
