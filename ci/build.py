@@ -157,7 +157,7 @@ class Builder:
             self._running.add(process)
         feeder = threading.Thread(target=_feed, args=(process, context_tar(recipe.files)))
         feeder.start()
-        with process, path.open("wb") as copy:
+        with process, path.open("wb", buffering=0) as copy:  # people follow it
             for line in process.stdout or ():
                 copy.write(line)
                 if log.read(line.decode(errors="replace").rstrip()):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +148,44 @@ def test_without_buildkit_it_is_said_before_anything_is_built(
     program.chmod(0o755)
     with pytest.raises(EngineError, match=r"buildx plugin \(BuildKit\) is missing.*docker-buildx"):
         connect({**found.environ, "PATH": str(tmp_path)})
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_build_that_is_stopped_leaves_nothing_that_runs(
+    farm: Path, engine: docker.DockerClient, number: signal.Signals
+) -> None:
+    mark = f"sleep 61.{time.time_ns()}"  # a step that ran once is answered from the cache
+    (farm / "containers/install").write_text(f"echo at it; {mark}\n")
+    code = "import sys; from pathlib import Path; from ci.build import main; "
+    code += "raise SystemExit(main(['sheep'], Path(sys.argv[1])))"
+    environ = os.environ | {"VISIONLOOP_HOME": str(farm / "home")}
+    command = [sys.executable, "-c", code, str(farm)]
+    with subprocess.Popen(command, cwd=REPOSITORY, env=environ, stderr=subprocess.PIPE) as process:
+        _wait_until(lambda: b"at it" in _text(farm / "home/builds/sheep.log"))
+        is_visible = mark.encode() in _commands()  # not where the engine is in another machine
+        process.send_signal(number)
+        assert process.wait(timeout=20) == 130
+        said = process.stderr.read() if process.stderr else b""
+    assert said.endswith(b"build: stopped\n")
+    _wait_until(lambda: not is_visible or mark.encode() not in _commands())
+    assert engine.images.list("visionloop/sheep") == []
+
+
+def _text(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _commands() -> bytes:
+    return b"\n".join(
+        _text(entry / "cmdline").replace(b"\0", b" ") for entry in Path("/proc").glob("[0-9]*")
+    )
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_the_command_builds_a_component_of_this_repository_once(
