@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -253,7 +254,14 @@ def _loggers(logs: Path) -> list[Logger]:
 
 def _checkpoint_folder(layout: Layout, logs: Path) -> Path:
     """Return the platform's folder, which outlives a spot interruption, else one by the logs."""
-    return layout.checkpoints if layout.base.is_dir() else logs / "checkpoints"
+    if layout.base.is_dir():
+        try:  # SageMaker's local mode mounts none, and there only root can make it
+            layout.checkpoints.mkdir(exist_ok=True)
+            with tempfile.TemporaryFile(dir=layout.checkpoints):
+                return layout.checkpoints
+        except OSError as err:
+            log.warning("no checkpoint outlives this job: %s: %s", layout.checkpoints, err.strerror)
+    return logs / "checkpoints"
 
 
 def _identity(feeds: Feeds, recipe: Recipe, options: FitOptions) -> str:

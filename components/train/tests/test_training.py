@@ -173,6 +173,14 @@ def test_goes_on_from_its_checkpoint(data, tmp_path, monkeypatch, base):
     assert not list((base / "checkpoints").iterdir())
 
 
+def test_trains_where_the_platform_gives_no_folder_for_checkpoints(data, tmp_path, base, caplog):
+    (base / "checkpoints").write_text("no folder, nor can one be made")
+    with open_bundle(train(data, tmp_path, epochs=1)) as bundle:
+        assert bundle.info.classes
+    assert "no checkpoint outlives this job" in caplog.text
+    assert not list((tmp_path / "logs").rglob("*.ckpt"))
+
+
 def test_a_single_class_is_too_few(tmp_path, data):
     feeds = Feeds(data, SPEC, None, 8, 0, 0)
     assert feeds.class_weights(True).tolist() == [1.0, 1.0, 1.0]
