@@ -26,6 +26,7 @@ from ci.images import Recipe, add_options, chosen, context_tar, labels, read_opt
 from ci.problems import REPOSITORY
 from ci.progress import Watch, watching
 from shared.component.errors import VisionloopError
+from shared.pipeline.images import repository_of
 from shared.pipeline.settings import Settings
 
 _JOBS = 2  # more share one network and one disk, and finish no sooner
@@ -55,6 +56,9 @@ def main(argv: Sequence[str], root: Path = REPOSITORY) -> int:
 
 def add_build_options(parser: argparse.ArgumentParser) -> None:
     """Add the flags of a build."""
+    parser.add_argument(
+        "--prune", action="store_true", help="remove these components' older images"
+    )
     add_options(parser)
     parser.add_argument(
         "--jobs",
@@ -78,6 +82,8 @@ def build_chosen(arguments: argparse.Namespace, engine: Engine, root: Path) -> l
     logs = Settings.from_environ().home / "builds"
     with watching(sys.stderr) as watch:
         build_images(recipes, Builder(engine, root, logs, watch), arguments.jobs)
+    if arguments.prune:
+        prune(recipes, engine)
     return recipes
 
 
@@ -105,6 +111,14 @@ def build_images(recipes: Sequence[Recipe], builder: Builder, jobs: int) -> None
             raise
     if failures:
         raise BuildError("\n".join(failures))
+
+
+def prune(recipes: Sequence[Recipe], engine: Engine) -> None:
+    """Remove what earlier builds of these components left."""
+    for recipe in recipes:
+        for name in engine.names(repository_of(recipe.spec)):
+            if name not in (recipe.name, recipe.code_name):
+                engine.untag(name)
 
 
 @dataclass

@@ -20,6 +20,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from ci.errors import BuildError, EngineError, PushError
 
 _BUILDX = ("docker", "buildx")
+_IN_USE = 409  # the engine's answer where a container is made of an image
 _TIMEOUT_S = 600  # saving or pushing a layer of gigabytes gives no sign of life for minutes
 
 
@@ -70,11 +71,21 @@ class Engine:
         self.client.images.get(reference).tag(repository, tag=tag)
 
     def untag(self, name: str) -> None:
-        """Take a name away, and the image with its last one."""
+        """Take a name away, and the image with its last one; one that runs is left alone."""
         try:
             self.client.images.remove(name)
         except ImageNotFound:
             return
+        except APIError as err:
+            if err.status_code != _IN_USE:
+                raise EngineError(f"docker: cannot remove {name}: {said(err)}") from err
+
+    def names(self, repository: str) -> list[str]:
+        """Return all names of one repository, newest image first."""
+        images = sorted(
+            self.client.images.list(repository), key=lambda image: str(image.attrs["Created"])
+        )
+        return [name for image in reversed(images) for name in image.tags]
 
     def run(
         self, reference: str, command: Sequence[str], entrypoint: Sequence[str] | None = None

@@ -91,6 +91,9 @@ class FakeEngine:
     def untag(self, name: str) -> None:
         self.images.pop(name, None)
 
+    def names(self, repository: str) -> list[str]:
+        return [name for name in self.images if name.startswith(f"{repository}:")]
+
     def run(
         self, reference: str, command: Sequence[str], entrypoint: Sequence[str] | None = None
     ) -> Ended:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ci.build import Builder, build_images
+from ci.build import Builder, build_images, prune
 from ci.build_log import BuildLog
 from ci.engine import Ended, connect
 from ci.errors import BuildError, EngineError
 from ci.images import Options, Recipe, chosen, recipe_of
-from ci.tests.engine_fake import BAD, GOOD, FakeEngine, Heard
+from ci.tests.engine_fake import BAD, BASE, BASE_ID, GOOD, FakeEngine, Heard
 
 
 def _recipe(root: Path, engine: FakeEngine, name: str = "sheep") -> Recipe:
@@ -61,6 +61,17 @@ def test_the_name_by_code_goes_to_the_newest_base(farm: Path) -> None:
     assert engine.images[old.code_name] is engine.images[new.name]
     builder.build(old)
     assert engine.images[old.code_name] is engine.images[old.name]
+
+
+def test_pruning_removes_older_images_of_the_same_component_alone(farm: Path) -> None:
+    engine = FakeEngine(images={BASE: {"Id": BASE_ID}, "visionloop/goat:1": {}})
+    builder, _ = _builder(farm, engine)
+    builder.build(_recipe(farm, engine))
+    (farm / "components/sheep/component.py").write_text("SHEEP = 2\n")
+    newest = _recipe(farm, engine)
+    builder.build(newest)
+    prune([newest], engine)  # type: ignore[arg-type]
+    assert engine.images.keys() == {BASE, "visionloop/goat:1", newest.name, newest.code_name}
 
 
 def test_a_failing_step_is_told_with_component_step_log_and_last_words(farm: Path) -> None:
