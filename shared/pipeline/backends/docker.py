@@ -130,7 +130,8 @@ class Container:
     def _follow(self, sink: IO[bytes]) -> None:
         try:
             for chunk in self._container.logs(stream=True, follow=True):
-                sink.write(chunk)
+                if not self._keep(chunk, sink):
+                    return
             status = int(self._container.wait(timeout=None)["StatusCode"])
             self._container.reload()
             is_out_of_memory = bool(self._container.attrs["State"].get("OOMKilled"))
@@ -138,6 +139,14 @@ class Container:
             self._end = Exit(1, f"lost its container: {err}", _PLATFORM_FAULT)
             return
         self._end = self._explain(status, is_out_of_memory)
+
+    def _keep(self, chunk: bytes, sink: IO[bytes]) -> bool:
+        try:
+            sink.write(chunk)
+        except OSError as err:  # a full disk here is not the engine's fault
+            self._end = Exit(1, f"cannot keep its log: {err.strerror}: {self._job.log}")
+            return False
+        return True
 
     def _explain(self, status: int, is_out_of_memory: bool) -> Exit:
         if status and is_out_of_memory:

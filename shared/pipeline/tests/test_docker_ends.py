@@ -186,6 +186,18 @@ def test_an_engine_that_goes_away_is_the_platforms_fault(
     assert caught.value.retry_type == "SageMaker.JOB_INTERNAL_ERROR"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full stands in for a disk")
+def test_a_full_disk_ends_the_container_whose_log_it_cannot_take(
+    make: Callable[..., Job], store: Store
+) -> None:
+    client, job = FakeEngine(runs_on, URI), make()
+    job.log.symlink_to("/dev/full")
+    with pytest.raises(JobError, match="cannot keep its log: No space left on device") as caught:
+        run(client, job, store)
+    assert caught.value.retry_type == ""
+    assert client.left == []
+
+
 @pytest.mark.parametrize(
     ("is_stubborn", "signals"), [(False, ["SIGTERM"]), (True, ["SIGTERM", "SIGKILL"])]
 )
