@@ -149,7 +149,7 @@ def read_allowed(path: Path) -> list[Allowed]:
 def locked_versions(root: Path) -> dict[tuple[str, str], set[str]]:
     """Return who locks each package and version: components, and `host` for ci's own."""
     locks = {folder.name: folder / "requirements.txt" for folder in component_folders(root)}
-    locks |= {"host": root / "ci/requirements.txt", "cuda": root / "containers/cuda.txt"}
+    locks |= {"host": root / "ci/requirements.txt", "cuda": root / "containers/torch/cuda.txt"}
     users: dict[tuple[str, str], set[str]] = {}
     for name, lock in locks.items():
         for package, versions in pins(lock).items() if lock.is_file() else ():

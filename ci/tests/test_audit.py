@@ -81,7 +81,7 @@ def test_every_version_of_every_lock_is_asked_about(farm: Path) -> None:
         farm,
         {
             "components/sheep/requirements.txt": two,
-            "components/goat/requirements.txt": f"Horn===3.0{hashed}wool==1.0{hashed}",
+            "components/goat/requirements.txt": f"Horn==3.0{hashed}wool==1.0{hashed}",
             "ci/requirements.txt": f"crook==4.0{hashed}",
         },
     )
