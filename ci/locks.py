@@ -9,7 +9,7 @@ from pathlib import Path
 from ci.problems import Problem, component_folders
 
 _CONSTRAINTS = Path("containers/constraints.txt")
-_PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?===?(?P<version>[^\s;\\]+)")
+_PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^\s;\\]+)")
 _ADDRESS = re.compile(r"://|(^|\s)(-i|-f|--index-url|--extra-index-url|--find-links)\b|\s@\s")
 
 
@@ -19,7 +19,7 @@ def check_locks(root: Path) -> Iterator[Problem]:
     yield from _check_lines(constraints, root, is_hashed=False)
     allowed = pins(constraints)
     locks = [root / "ci/requirements.txt", root / "ci/uv.txt"]
-    locks += [root / "containers/cuda.txt", root / "containers/torch-cpu.txt"]
+    locks += [root / "containers/torch/cuda.txt", root / "containers/torch/cpu.txt"]
     locks += [folder / "requirements.txt" for folder in component_folders(root)]
     for lock in locks:
         if not lock.is_file():

@@ -1,11 +1,8 @@
-"""python -m ci split_locks [--wheels FOLDER]: fit the images' locks to either build of PyTorch.
+"""python -m ci split_locks [--wheels FOLDER]: keep CUDA out of the images' locks.
 
-`make lock` calls it. PyPI's torch on Linux needs CUDA's libraries, 3 GB; PyTorch's own CPU
-index has the same release without. One lock serves both: CUDA's packages move to
-containers/cuda.txt, which containers/install adds to PyPI's build alone, and torch admits the
-hashes of containers/torch-cpu.txt besides PyPI's. Where torchvision is locked it does not:
-its wheel on PyPI is linked to CUDA's build, and torch is asked for by `===`, which no CPU
-build answers.
+`make lock` calls it. PyPI's torch on Linux needs CUDA's libraries, 5 GB; PyTorch's own CPU
+index has the same release without. CUDA's packages move to containers/torch/cuda.txt, and
+containers/torch/cpu.txt holds the CPU wheels; containers/install takes the one or the other.
 """
 
 from __future__ import annotations
@@ -20,11 +17,11 @@ from ci.problems import REPOSITORY, component_folders
 from shared.component.errors import VisionloopError
 from shared.component.files import sha256_of, write_text
 
-CUDA = Path("containers/cuda.txt")
-CPU = Path("containers/torch-cpu.txt")
+CUDA = Path("containers/torch/cuda.txt")
+CPU = Path("containers/torch/cpu.txt")
 _CUDA_NAMES = re.compile(r"(nvidia-|cuda-|triton=)")
 _ENTRY = re.compile(r"^[A-Za-z0-9].*?(?=^[A-Za-z0-9]|\Z)", re.MULTILINE | re.DOTALL)
-_TORCH = re.compile(r"torch===?(?P<version>[^\s;+]+)")
+_TORCH = re.compile(r"torch==")
 _CUDA_HEAD = "# What PyPI's torch needs besides its own lock; containers/install adds it.\n"
 _CPU_HEAD = (
     "# Wheels of PyTorch's CPU index that the images' locks admit (make lock WHEELS=FOLDER).\n"
@@ -45,26 +42,24 @@ def main(argv: Sequence[str]) -> int:
 
 
 def split(root: Path, wheels: Path | None = None) -> None:
-    """Fit all components' locks; a second time changes nothing.
+    """Split all components' locks; a second time changes nothing.
 
-    wheels: folder of CPU wheels that the locks shall admit instead of the recorded ones.
+    wheels: folder of CPU wheels to record instead of those that are.
     Raises:
         LockError: the recorded wheels are of another version of torch than the locks.
     """
     if wheels is not None:
         _record(root / CPU, wheels)
-    admitted = (root / CPU).read_text() if (root / CPU).is_file() else ""
-    cuda: dict[str, str] = _named((root / CUDA).read_text()) if (root / CUDA).is_file() else {}
+    cuda = _named((root / CUDA).read_text()) if (root / CUDA).is_file() else {}
     found: dict[str, str] = {}
     for folder in component_folders(root):
         lock = folder / "requirements.txt"
         entries = _named(lock.read_text())
+        _check_version(root, lock, entries)
         found |= {name: text for name, text in entries.items() if _CUDA_NAMES.match(name)}
         kept = {name: text for name, text in entries.items() if not _CUDA_NAMES.match(name)}
-        if torch := next((name for name in kept if _TORCH.match(name)), None):
-            has_vision = any(name.startswith("torchvision=") for name in kept)
-            kept[torch] = _exact(kept[torch]) if has_vision else _admit(kept[torch], admitted, lock)
-        write_text(lock, "".join(kept.values()))
+        if kept != entries:
+            write_text(lock, "".join(kept.values()))
     if found or not cuda:
         write_text(root / CUDA, _CUDA_HEAD + "".join(found[name] for name in sorted(found)))
 
@@ -74,22 +69,20 @@ def _named(text: str) -> dict[str, str]:
     return {entry.split(maxsplit=1)[0]: entry for entry in _ENTRY.findall(text)}
 
 
-def _exact(entry: str) -> str:
-    return re.sub(r"^torch===?", "torch===", entry)
-
-
-def _admit(entry: str, admitted: str, lock: Path) -> str:
-    """Add the CPU wheels' hashes to torch's entry."""
-    version = _TORCH.match(entry)["version"]  # type: ignore[index]  # the caller matched
-    others = set(re.findall(r"^torch==([^\s+]+)", admitted, re.MULTILINE)) - {version}
-    if others:
+def _check_version(root: Path, lock: Path, entries: dict[str, str]) -> None:
+    """See that the CPU wheels are of the torch that is locked."""
+    locked = {_version(name) for name in entries if _TORCH.match(name)}
+    recorded = {_version(name) for name in _named((root / CPU).read_text())}
+    if locked and locked != recorded:
         raise LockError(
-            f"{lock}: torch is {version}, the wheels of {CPU} are of {', '.join(sorted(others))}; "
-            "run make lock WHEELS=FOLDER with CPU wheels of that version"
+            f"{lock}: torch is {', '.join(locked)}, the wheels of {CPU} are of "
+            f"{', '.join(sorted(recorded))}; run make lock WHEELS=FOLDER with CPU wheels of that "
+            "version"
         )
-    hashes = re.findall(r"--hash=sha256:[0-9a-f]{64}", entry + admitted)
-    head = entry.partition("--hash")[0].rstrip(" \\\n")
-    return head + "".join(f" \\\n    {one}" for one in sorted(set(hashes))) + "\n"
+
+
+def _version(name: str) -> str:
+    return name.partition("==")[2].partition("+")[0]
 
 
 def _record(path: Path, wheels: Path) -> None:

@@ -26,8 +26,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from components.inference.lifeline import end_with_parent
-
 if TYPE_CHECKING:
     from shared.vision.drift import DriftDetector
 
@@ -80,8 +78,7 @@ def check(detector: DriftDetector, window: Path) -> dict[str, object]:
 
 
 def _give_way() -> None:
-    """Run only when nothing else wants the processor; end with the collector, or in time."""
-    end_with_parent()
+    """Run only when nothing else wants the processor; end in time."""
     signal.alarm(_LONGEST_S)
     os.nice(19)
     if hasattr(os, "SCHED_IDLE"):

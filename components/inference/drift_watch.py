@@ -21,16 +21,19 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from components.inference.lifeline import end_with
 from components.inference.records import RecordError, pack, unpack
 from components.inference.reservoir import Reservoir, load_rows, save_rows
 from shared.component.files import sha256_of, write_json
@@ -145,6 +148,7 @@ class DriftWatch:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
+            preexec_fn=partial(end_with, os.getpid()),  # noqa: PLW1509 - one system call, no lock
         )
         self._test = _Test(process, output, errors, now_s, seen)
 

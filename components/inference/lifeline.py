@@ -14,10 +14,10 @@ import signal
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-def end_with_parent() -> None:
-    """In a child between fork and exec: be killed when the parent process has gone."""
+def end_with(parent: int) -> None:
+    """In a child between fork and exec: be killed when that process, its parent, has gone."""
     _ask_for(signal.SIGKILL)
-    if os.getppid() == 1:  # it went before it was asked for
+    if os.getppid() != parent:  # it went before it was asked for; in a container it is number 1
         os._exit(1)
 
 

@@ -18,10 +18,11 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from components.inference.errors import ServingError
-from components.inference.lifeline import end_with_parent
+from components.inference.lifeline import end_with
 from components.inference.settings import FAILURE_FILE, RUN_VARIABLE
 from components.inference.upstream import Upstream, UpstreamError
 
@@ -162,7 +163,7 @@ class ModelServer:
             stdout=sys.stderr,
             cwd=settings.run,
             start_new_session=True,
-            preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call, no lock
+            preexec_fn=partial(end_with, os.getpid()),  # noqa: PLW1509 - one system call, no lock
         )
 
     async def _register(self) -> None:

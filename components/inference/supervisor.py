@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import uvicorn
 
@@ -27,7 +29,7 @@ from components.inference.errors import ServingError
 from components.inference.front import Front, FrontSettings
 from components.inference.guard import GuardedProtocol
 from components.inference.health import Health
-from components.inference.lifeline import end_with_parent
+from components.inference.lifeline import end_with
 from components.inference.model_server import INVOKE_PATH, ModelServer, ServerSettings
 from components.inference.settings import WorkerSettings
 from components.inference.telemetry import NoTelemetry, Telemetry
@@ -226,7 +228,7 @@ class Supervisor:
         self._collector = subprocess.Popen(
             self._collector_command(),
             start_new_session=True,  # a Ctrl-C in the terminal is for this process to handle
-            preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call, no lock
+            preexec_fn=partial(end_with, os.getpid()),  # noqa: PLW1509 - one system call, no lock
         )
 
     def _collector_command(self) -> list[str]:
