@@ -34,7 +34,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-house test-components check format lock tensorboard bench bench-serving soak fuzz serve clean
+.PHONY: help setup run test test-house test-components test-docker check format lock tensorboard bench bench-serving soak fuzz serve clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -71,7 +71,7 @@ serve: $(READY) ## serve the newest approved package: make serve PORT=8080 NAME=
 test: check ## check and run the fast tests
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-house test-components
 
-FAST := -q --durations=5
+FAST := -q --durations=5 -m "not docker"
 # The two halves take about as long, so that both cores have work to the end.
 ENDPOINT := tests/endpoint tests/faults tests/test_parity.py
 
@@ -80,6 +80,10 @@ test-house: $(READY) ## run the tests of the host side and of the whole
 
 test-components: $(READY) ## run the tests of the components, the endpoint and ci
 	$(BIN)/pytest $(FAST) components ci $(ENDPOINT)
+
+# Where no engine answers, ci/with-engine starts one if it finds out how.
+test-docker: $(READY) ## build the images and run the tests in a Docker engine
+	@ci/with-engine $(BIN)/pytest -q --durations=10 -m docker tests/docker $(ARGS)
 
 check: $(READY) ## format, lint, types, and the house's own rules
 	$(BIN)/ruff format --check --quiet .
