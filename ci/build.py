@@ -76,15 +76,31 @@ def build_chosen(arguments: argparse.Namespace, engine: Engine, root: Path) -> l
     Raises:
         BuildError: some cannot be built; the others are.
     """
+    recipes = recipes_of(arguments, engine, root)
+    build_recipes(recipes, arguments, engine, root)
+    return recipes
+
+
+def recipes_of(arguments: argparse.Namespace, engine: Engine, root: Path) -> list[Recipe]:
+    """Return how the components that the command line names are made; builds nothing."""
     options = read_options(arguments)
     specs = chosen(arguments.components, root)
-    recipes = [recipe_of(spec, root, engine, options) for spec in specs]
+    return [recipe_of(spec, root, engine, options) for spec in specs]
+
+
+def build_recipes(
+    recipes: Sequence[Recipe], arguments: argparse.Namespace, engine: Engine, root: Path
+) -> None:
+    """Build as the command line says.
+
+    Raises:
+        BuildError: some cannot be built; the others are.
+    """
     logs = Settings.from_environ().home / "builds"
     with watching(sys.stderr) as watch:
         build_images(recipes, Builder(engine, root, logs, watch), arguments.jobs)
     if arguments.prune:
         prune(recipes, engine)
-    return recipes
 
 
 def build_images(recipes: Sequence[Recipe], builder: Builder, jobs: int) -> None:

@@ -1,4 +1,4 @@
-"""python -m ci push [COMPONENT ...]: bring images to a registry, built first where missing.
+"""python -m ci push [COMPONENT ...]: bring images to a registry, built first where it lacks them.
 
 Goes to ECR of the AWS account (repositories are made with immutable tags and a scan of every
 push), or with --registry HOST:PORT/PATH to any other. A tag the registry has is not pushed
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ci.build import add_build_options, build_chosen
+from ci.build import add_build_options, build_recipes, recipes_of
 from ci.engine import Engine, connect
 from ci.errors import PushError
 from ci.images import Recipe
@@ -42,12 +42,18 @@ def main(argv: Sequence[str], root: Path = REPOSITORY) -> int:
     engine = connect()
     with aws_errors():
         registry = open_registry(arguments.registry, settings, engine)
-        recipes = build_chosen(arguments, engine, root)
+        recipes = recipes_of(arguments, engine, root)
+        build_recipes(absent(recipes, registry), arguments, engine, root)
         with watching(sys.stderr) as watch:
             pushed = push_images(recipes, registry, engine, settings.home, watch)
     uris = {component: entry.uri for component, entry in pushed.items()}
     sys.stdout.write(json.dumps(uris, indent=2) + "\n")
     return 0
+
+
+def absent(recipes: Sequence[Recipe], registry: Registry) -> list[Recipe]:
+    """Return what the registry lacks; a fresh machine of CI builds nothing else."""
+    return [r for r in recipes if registry.digest(repository_of(r.spec), r.tag) is None]
 
 
 def push_images(
@@ -81,10 +87,12 @@ def push_image(recipe: Recipe, registry: Registry, engine: Engine) -> Pushed:
     immutable: it stays with the first build of that code, also when the base image moves on.
     """
     repository = repository_of(recipe.spec)
-    registry.prepare(repository)
-    digest = registry.digest(repository, recipe.tag) or _push(recipe, recipe.tag, registry, engine)
-    if registry.digest(repository, recipe.code) is None:
-        _push(recipe, recipe.code, registry, engine)
+    digest = registry.digest(repository, recipe.tag)
+    if digest is None:
+        registry.prepare(repository)
+        if registry.digest(repository, recipe.code) is None:
+            _push(recipe, recipe.code, registry, engine)
+        digest = _push(recipe, recipe.tag, registry, engine)  # last: it stands for both
     return Pushed(recipe.code, f"{registry.prefix}/{repository}@{digest}")
 
 

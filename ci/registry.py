@@ -78,7 +78,10 @@ class EcrRegistry:
                 repositoryName=self._path(repository),
                 imageIds=[{"imageTag": tag}],
             )
-        except self.client.exceptions.ImageNotFoundException:
+        except (
+            self.client.exceptions.ImageNotFoundException,
+            self.client.exceptions.RepositoryNotFoundException,
+        ):
             return None
         return str(found["imageDetails"][0]["imageDigest"])
 

@@ -14,7 +14,7 @@ from moto import mock_aws
 
 from ci.errors import PushError
 from ci.images import Options, Recipe, chosen, recipe_of
-from ci.push import push_images
+from ci.push import absent, push_images
 from ci.registry import EcrRegistry, PlainRegistry, Registry, aws_errors, open_registry
 from ci.tests.engine_fake import FakeEngine, Heard
 from shared.pipeline.images import Pushed, image_uri, read_pushed
@@ -56,8 +56,8 @@ def test_a_repository_is_made_with_immutable_tags_and_scans(
     assert repository["imageScanningConfiguration"] == {"scanOnPush": True}
     assert pushed["sheep"].uri == f"{ECR}/visionloop/sheep@sha256:{'d' * 64}"
     assert [name for name, _ in engine.pushed] == [
-        f"{ECR}/visionloop/sheep:{recipe.tag}",
         f"{ECR}/visionloop/sheep:{recipe.code}",
+        f"{ECR}/visionloop/sheep:{recipe.tag}",
     ]
 
 
@@ -81,6 +81,18 @@ def test_a_tag_that_ecr_has_is_not_pushed_again(farm: Path, tmp_path: Path, clie
     pushed = _push(recipe, EcrRegistry(ECR, client), engine, tmp_path)
     assert engine.pushed == []
     assert pushed["sheep"].uri.endswith("@" + put["image"]["imageId"]["imageDigest"])
+
+
+def test_what_the_registry_has_is_not_even_built(farm: Path, tmp_path: Path, client: Any) -> None:
+    engine = FakeEngine()
+    recipe = _built(farm, engine)
+    registry = PlainRegistry("127.0.0.1:5000", engine)  # type: ignore[arg-type]
+    assert absent([recipe], registry) == [recipe]
+    assert absent([recipe], EcrRegistry(ECR, client)) == [recipe], "no repository yet"
+    first = _push(recipe, registry, engine, tmp_path)
+    assert absent([recipe], registry) == []
+    engine.untag(recipe.name)  # another machine, which never built it
+    assert _push(recipe, registry, engine, tmp_path) == first
 
 
 def test_a_shared_registrys_path_comes_before_the_repository(
@@ -155,6 +167,6 @@ def test_missing_credentials_are_told_in_one_line(monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_account_that_may_not_is_told_so(client: Any) -> None:
-    other = EcrRegistry(ECR.replace(ACCOUNT, "111122223333"), client)
-    with pytest.raises(PushError, match="AWS refuses"), aws_errors():
-        other.digest("visionloop/sheep", "tag")
+    registry = EcrRegistry(ECR, client)
+    with pytest.raises(PushError, match=r"AWS refuses: .*see the role's rights"), aws_errors():
+        registry.prepare("no repository's name!")
