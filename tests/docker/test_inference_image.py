@@ -204,6 +204,7 @@ def test_sagemakers_local_batch_transform_uses_it(
             "Accept": "application/json",
         },
         TransformResources={"InstanceType": "local", "InstanceCount": 1},
+        BatchStrategy="SingleRecord",  # the local mode knows no SINGLE_RECORD
     )
     assert client.describe_transform_job("job")["TransformJobStatus"] == "Completed"
     for picture in golden:
