@@ -59,7 +59,7 @@ def _check_process(instructions: list[Instruction], spec: ComponentSpec) -> Iter
     if last.get("WORKDIR") != "/opt/program":
         yield "WORKDIR is not /opt/program (/opt/ml is mounted over)"
     if last.get("USER", "root") in ("root", "0"):
-        yield "runs as root; end with USER program"
+        yield "runs as root; end with USER 1000"
     entrypoint = json.dumps(spec.container.command)
     if last.get("ENTRYPOINT") != entrypoint:
         yield f"ENTRYPOINT is not component.yaml's command: {entrypoint}"
