@@ -64,6 +64,16 @@ def test_an_archive_that_leads_outside_is_refused(tmp_path):
     assert not (tmp_path.parent / "outside").exists()
 
 
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_an_archive_that_holds_more_than_files_is_refused(tmp_path, kind):
+    with tarfile.open(tmp_path / ARCHIVE, "w:gz") as tar:
+        member = tarfile.TarInfo("link")
+        member.type, member.linkname = kind, "/etc/hostname"
+        tar.addfile(member)
+    with pytest.raises(BundleError, match="'link' is no file"), open_bundle(tmp_path):
+        pass
+
+
 def test_a_model_with_fewer_classes_than_named_is_refused(tmp_path):
     bundle = make_bundle(tmp_path / "b", classes=("a", "b", "c", "d"))
     with pytest.raises(BundleError, match=r"3 classes, bundle\.json names 4"):
