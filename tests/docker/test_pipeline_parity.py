@@ -34,7 +34,7 @@ OUTPUTS = [
 WAIT_S = 60
 MAIN_JOB = ("fetch_data", "preprocess", "train", "evaluate", "explain", "fit_detector", "register")
 MAIN_PARAMETERS = {
-    "TrainDataset": small_pipeline.SAMPLE,
+    "TrainDataset": "sample://scenes?images=96&test=36&unlabelled=0&size=48",
     "ImageSize": "32",
     "Epochs": "1",
     "BatchSize": "16",
