@@ -198,6 +198,20 @@ def test_the_command_builds_a_component_of_this_repository_once(
     assert engine.images.get(names[0]).attrs["Config"]["User"] not in ("", "root", "0")
 
 
+def test_a_plain_docker_build_puts_the_same_files_into_the_image(
+    engine: docker.DockerClient, image: Callable[[str], str]
+) -> None:
+    ours = json.loads(_ci("build", "fetch_data").stdout)["fetch_data"]
+    listing = "find /opt/program -type f ! -name '*.pyc' | sort | xargs sha256sum"
+    held = [
+        engine.containers.run(name, ["-c", listing], entrypoint="sh", remove=True).decode()
+        for name in (ours, image("fetch_data"))
+    ]
+    assert held[0] == held[1]
+    assert "components/fetch_data/component.yaml" in held[0]
+    assert "README.md" not in held[0]
+
+
 def _ci(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "ci", *words],
