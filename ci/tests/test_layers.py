@@ -80,6 +80,14 @@ def test_the_bases_layers_are_somebody_elses(tmp_path: Path) -> None:
     assert list(secrets_in(image, below=1)) == []
 
 
+def test_keys_that_a_package_publishes_are_known_by_their_place(tmp_path: Path) -> None:
+    folder = "usr/local/lib/python3.11/site-packages"
+    files = {f"{folder}/future/backports/test/keycert.pem": PRIVATE_KEY}
+    assert list(secrets_in(_image(tmp_path / "1.tar", [files]))) == []
+    files = {f"{folder}/future/keycert.pem": PRIVATE_KEY}
+    assert len(list(secrets_in(_image(tmp_path / "2.tar", [files])))) == 1
+
+
 @pytest.mark.parametrize(
     "text",
     [

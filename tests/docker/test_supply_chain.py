@@ -17,8 +17,8 @@ from ci.problems import REPOSITORY
 from ci.sbom import bill_of
 from ci.tests.engine_fake import Heard
 
-# One light image, and one with the transforms; the others differ in their locks alone.
-NAMES = ("fetch_data", "preprocess")
+# A light image, one with the transforms, and the endpoint's, which carries the most packages.
+NAMES = ("fetch_data", "preprocess", "inference")
 
 
 @pytest.fixture(scope="module")
