@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +19,7 @@ import pytest
 from ci.engine import Engine, connect
 from ci.errors import PushError
 from ci.images import Options, Recipe, chosen, recipe_of
+from ci.problems import REPOSITORY
 from ci.push import push_images
 from ci.registry import PlainRegistry
 from ci.served import free_port
@@ -136,3 +141,32 @@ def test_a_registry_that_refuses_writes_is_told_with_its_own_words(
     ):
         _push(recipe, address, tmp_path)
     assert not (tmp_path / "images.json").exists()
+
+
+def test_the_command_pushes_what_a_definition_then_names(registry: str, tmp_path: Path) -> None:
+    environ = os.environ | {
+        "VISIONLOOP_HOME": str(tmp_path),
+        "VISIONLOOP_IMAGE_REGISTRY": f"{registry}/team",
+    }
+
+    def run(*words: str) -> str:
+        return subprocess.run(
+            [sys.executable, *words],
+            cwd=REPOSITORY,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=600,
+        ).stdout
+
+    uris = [json.loads(run("-m", "ci", "push", "fetch_data"))["fetch_data"] for _ in range(2)]
+    assert uris[0] == uris[1]
+    assert uris[0].startswith(f"{registry}/team/visionloop/fetch_data@sha256:")
+    steps = {step["Name"]: step for step in json.loads(run("pipeline.py", "--definition"))["Steps"]}
+    images = [
+        steps[name]["Arguments"]["AppSpecification"]["ImageUri"]
+        for name in ("FetchData", "Preprocess")
+    ]
+    assert images[0] == uris[0]
+    assert images[1].startswith(f"{registry}/team/visionloop/preprocess:")
