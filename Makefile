@@ -34,7 +34,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-house test-components test-docker check format lock tensorboard bench bench-serving soak fuzz serve clean
+.PHONY: help setup run test test-house test-components test-docker check format lock tensorboard audit bench bench-images bench-serving soak fuzz serve clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -128,6 +128,13 @@ soak: $(READY) ## hold an endpoint to right answers and level memory: make soak 
 
 fuzz: $(READY) ## throw odd bytes at all that reads a client's bytes: make fuzz SECONDS=60
 	$(BIN)/python -m ci fuzz --seconds $(SECONDS) $(ARGS)
+
+bench-images: $(READY) ## measure the images: size, build time, start, the endpoint's memory
+	@ci/with-engine $(BIN)/python -m ci bench_images --prune $(ARGS)
+	@ci/with-engine $(BIN)/python -m ci bench_memory $(if $(MODEL),--model $(MODEL))
+
+audit: $(READY) ## ask for known vulnerabilities of what is locked; status 3: nobody answers
+	$(BIN)/python -m ci audit
 
 bench: $(READY) ## measure speed and memory, as JSON
 	$(BIN)/python -m ci bench

@@ -17,6 +17,7 @@ from shared.component.errors import VisionloopError
 COMMANDS = {
     "audit": "hold every locked package against the known vulnerabilities",
     "bench": "measure speed and memory, as JSON",
+    "bench_memory": "measure the endpoint's memory in its image under load, as JSON",
     "bench_serving": "measure the endpoint beside its limit and other servers, as JSON",
     "bench_images": "measure size, build time and start of the images, as JSON",
     "build": "make the components' images that are not there yet",

@@ -80,8 +80,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--drift-interval-s", default="60", help="while telemetry is compared")
-    parser.add_argument("--restarts", type=int, default=8, help="of the two servers compared so")
-    parser.add_argument("--slices", type=int, default=60, help="telemetry on/off pairs; 0: none")
+    parser.add_argument("--restarts", type=int, default=6, help="of the two servers compared so")
+    parser.add_argument("--slices", type=int, default=8, help="telemetry on/off pairs; 0: none")
     parser.add_argument(
         "--also",
         action="append",

@@ -58,11 +58,21 @@ def _check_process(instructions: list[Instruction], spec: ComponentSpec) -> Iter
     last = {instruction.word: instruction.rest for instruction in instructions}
     if last.get("WORKDIR") != "/opt/program":
         yield "WORKDIR is not /opt/program (/opt/ml is mounted over)"
-    if last.get("USER", "root") in ("root", "0"):
-        yield "runs as root; end with USER 1000"
+    user = last.get("USER", "root")
+    if user == "${RUN_AS}":  # an argument, for a platform that insists on root
+        user = dict(_arguments(instructions)).get("RUN_AS", "root")
+    if user in ("root", "0"):
+        yield "runs as root; end with ARG RUN_AS=1000 and USER ${RUN_AS}"
     entrypoint = json.dumps(spec.container.command)
     if last.get("ENTRYPOINT") != entrypoint:
         yield f"ENTRYPOINT is not component.yaml's command: {entrypoint}"
+
+
+def _arguments(instructions: list[Instruction]) -> Iterator[tuple[str, str]]:
+    for instruction in instructions:
+        if instruction.word == "ARG":
+            name, _, value = instruction.rest.partition("=")
+            yield name, value
 
 
 def _check_copies(instructions: list[Instruction], spec: ComponentSpec) -> Iterator[str]:

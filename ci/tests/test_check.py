@@ -33,7 +33,8 @@ COPY components/sheep/requirements.txt components/sheep/requirements.txt
 RUN sh containers/install components/sheep/requirements.txt
 COPY shared/component shared/component
 COPY components/sheep components/sheep
-USER program
+ARG RUN_AS=1000
+USER ${RUN_AS}
 ENTRYPOINT ["python", "-m", "components.sheep"]
 """,
     "README.md": "# sheep\n\n<!-- ports -->\n<!-- /ports -->\n\nAfter.\n",
@@ -125,16 +126,17 @@ def test_a_missing_file_is_named(house: Path, name: str) -> None:
     [
         ("# docker build", "# build", "the first line is not its build command"),
         ("WORKDIR /opt/program", "WORKDIR /opt/ml", "WORKDIR is not /opt/program"),
-        ("USER program\n", "", "runs as root"),
-        ("USER program", "USER program\nUSER root", "runs as root"),
+        ("USER ${RUN_AS}\n", "", "runs as root"),
+        ("USER ${RUN_AS}", "USER 1000\nUSER root", "runs as root"),
+        ("RUN_AS=1000", "RUN_AS=0", "runs as root"),
         ('"-m", "components.sheep"', '"-m", "components.goats"', "ENTRYPOINT is not"),
         ("COPY shared/component shared/component\n", "", "does not copy 'shared/component'"),
-        ("USER", "COPY ci ci\nUSER", "copies 'ci', which component.yaml's context does not list"),
-        ("USER", "ADD shared/component shared/component\nUSER", "'shared/component' goes to"),
+        ("USER $", "COPY ci ci\nUSER $", "copies 'ci', which component.yaml's context does not list"),
+        ("USER $", "ADD shared/component shared/component\nUSER $", "'shared/component' goes to"),
         ("COPY components/sheep components/sheep", "COPY components/sheep .", "keep its place"),
         ("sh containers/install ", "pip install -r ", "does not run sh containers/install"),
         ("RUN", "COPY shared/component shared/component\nRUN", "before it installs"),
-        ("USER", "RUN true\n" * 25 + "USER", "has 34 lines, at most 30"),
+        ("USER $", "RUN true\n" * 25 + "USER $", "has 35 lines, at most 30"),
     ],
 )
 def test_a_dockerfile_against_the_rules_is_found(

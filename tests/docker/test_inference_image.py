@@ -135,17 +135,21 @@ def test_a_bundle_that_is_none_ends_it_with_the_reason(
 
 
 @pytest.fixture
-def local_session(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """SageMaker's local mode, with nothing asked of AWS."""
+def local_session(engine: docker.DockerClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """SageMaker's local mode, with nothing asked of AWS; the containers it leaves go."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("SAGEMAKER_VALIDATE_ROLE", "false")
     from sagemaker.core.local import LocalSession
 
+    before = {container.id for container in engine.containers.list(all=True)}
     session = LocalSession()
     session.config = {"local": {"local_code": True, "serving_port": free_port()}}
-    return session
+    yield session
+    for container in engine.containers.list(all=True):
+        if container.id not in before:
+            container.remove(force=True)
 
 
 @pytest.mark.filterwarnings("ignore")  # SageMaker's own
