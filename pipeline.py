@@ -1,6 +1,7 @@
 """visionloop's pipeline: from images to a registered, explained classifier.
 
     python pipeline.py --upsert --start --backend local     run it on this machine
+    python pipeline.py --upsert --start --backend docker    the same in the components' images
     python pipeline.py --upsert --start                     run it on SageMaker
     python pipeline.py --definition                         print what SageMaker gets
     python pipeline.py --help                               every parameter and default
