@@ -2,7 +2,8 @@
 
 Starts the inference image with two workers for each engine, loads it with 16 and 64 clients,
 telemetry on and drift tests back to back, and samples the PSS of all its processes: shared
-pages are counted once. JSON on stdout; the goal is 550 MB with TorchScript.
+pages are counted once. JSON on stdout; the goal is 550 MB with TorchScript. `wrong` counts
+lost connections, too: behind a user-mode network (slirp4netns) some stall under this load.
 """
 
 from __future__ import annotations

@@ -131,7 +131,11 @@ def test_a_missing_file_is_named(house: Path, name: str) -> None:
         ("RUN_AS=1000", "RUN_AS=0", "runs as root"),
         ('"-m", "components.sheep"', '"-m", "components.goats"', "ENTRYPOINT is not"),
         ("COPY shared/component shared/component\n", "", "does not copy 'shared/component'"),
-        ("USER $", "COPY ci ci\nUSER $", "copies 'ci', which component.yaml's context does not list"),
+        (
+            "USER $",
+            "COPY ci ci\nUSER $",
+            "copies 'ci', which component.yaml's context does not list",
+        ),
         ("USER $", "ADD shared/component shared/component\nUSER $", "'shared/component' goes to"),
         ("COPY components/sheep components/sheep", "COPY components/sheep .", "keep its place"),
         ("sh containers/install ", "pip install -r ", "does not run sh containers/install"),
