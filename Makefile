@@ -24,6 +24,8 @@ LEARNING_RATE ?= $(if $(SCRATCH),0.006,0.001)
 MIN_ACCURACY ?= $(if $(SCRATCH),0.75,0.9)
 MIN_MACRO_F1 ?= $(if $(SCRATCH),0.75,0.9)
 MIN_CLASS_RECALL ?= $(if $(SCRATCH),0.5,0.75)
+# local: child processes; docker: the components' images, which `python -m ci build` makes.
+BACKEND ?= local
 # Anything else for pipeline.py: make run ARGS="-p Epochs=40 --no-cache"
 ARGS ?=
 
@@ -54,7 +56,7 @@ $(READY): ci/requirements.txt ci/uv.txt
 	@touch $@
 
 run: $(READY) ## run the pipeline on this machine: make run DATA=images.zip
-	$(BIN)/python pipeline.py --upsert --start --backend local --name $(NAME) \
+	$(BIN)/python pipeline.py --upsert --start --backend $(BACKEND) --name $(NAME) \
 		-p TrainDataset='$(DATA)' $(if $(TEST),-p TestDataset='$(TEST)') \
 		-p PretrainedWeights='$(WEIGHTS)' -p LearningRate=$(LEARNING_RATE) \
 		-p MinAccuracy=$(MIN_ACCURACY) -p MinMacroF1=$(MIN_MACRO_F1) \

@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MOST_HEAD_BYTES = 64 << 10
 HEAD_TIMEOUT_S = 75.0  # as long as an idle connection is kept
-LAST_REQUEST_S = 0.3  # for what a client sent before it could know of the end
+LAST_REQUEST_S = 1.0  # for what a client sent before it could know of the end, be it slow
 
 
 class GuardedProtocol(HttpToolsProtocol):
