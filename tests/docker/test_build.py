@@ -156,7 +156,9 @@ def test_a_build_that_is_stopped_leaves_nothing_that_runs(
 ) -> None:
     mark = f"sleep 61.{time.time_ns()}"  # a step that ran once is answered from the cache
     (farm / "containers/install").write_text(f"echo at it; {mark}\n")
-    code = "import sys; from pathlib import Path; from ci.build import main; "
+    code = "import signal, sys; from pathlib import Path; from ci.build import main; "
+    # A shell that runs these tests in the background lets its children ignore SIGINT.
+    code += "signal.signal(signal.SIGINT, signal.default_int_handler); "
     code += "raise SystemExit(main(['sheep'], Path(sys.argv[1])))"
     environ = os.environ | {"VISIONLOOP_HOME": str(farm / "home")}
     command = [sys.executable, "-c", code, str(farm)]
