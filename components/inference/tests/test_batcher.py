@@ -124,6 +124,7 @@ def test_alone_nobody_waits() -> None:
         server.may_answer.set()
         for _ in range(5):
             await asyncio.wait_for(way.ask(HEAD, b"alone"), 5)
+        assert server.batches == [[b"alone"]] * 5
 
     run(story)
 
