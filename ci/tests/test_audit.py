@@ -125,7 +125,9 @@ def test_a_package_the_service_does_not_know_is_not_taken_for_a_good_one() -> No
 
 def test_no_answer_is_neither_good_nor_bad() -> None:
     silent = subprocess.CompletedProcess([], 1, "", "WARNING\nConnectionError: index.invalid\n")
-    with pytest.raises(ServiceError, match=r"pypi: ConnectionError: index\.invalid; no answer") as none:
+    with pytest.raises(
+        ServiceError, match=r"pypi: ConnectionError: index\.invalid; no answer"
+    ) as none:
         ask([("wool", "1.0")], "pypi", lambda _: silent)
     assert none.value.exit_status == 3
 
