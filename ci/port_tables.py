@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ci.problems import Problem
 from shared.component.files import write_text
-from shared.component.spec import ComponentSpec, Port
+from shared.component.port import Port
+from shared.component.spec import ComponentSpec
 
 _START, _END = "<!-- ports -->", "<!-- /ports -->"
 

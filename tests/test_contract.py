@@ -16,8 +16,9 @@ import pytest
 from ci.problems import REPOSITORY, component_folders
 from shared.component.errors import UsageError
 from shared.component.layout import Layout
+from shared.component.port import Port
 from shared.component.runtime import resolve
-from shared.component.spec import ComponentSpec, Port, load_spec
+from shared.component.spec import ComponentSpec, load_spec
 
 FOLDERS = list(component_folders(REPOSITORY))
 ANNOTATIONS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}

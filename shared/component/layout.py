@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.component.spec import ComponentSpec, Port
+from shared.component.port import Port
+from shared.component.spec import ComponentSpec
 
 BASE_DIR_VARIABLE = "SAGEMAKER_BASE_DIR"
 OPT_ML = "/opt/ml"  # where SageMaker mounts it

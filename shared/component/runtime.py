@@ -25,7 +25,8 @@ from typing import Any, NoReturn
 from shared.component import logs
 from shared.component.errors import InputError, OutputError, UsageError, VisionloopError
 from shared.component.layout import Layout
-from shared.component.spec import ComponentSpec, ParameterValue, Port, load_spec
+from shared.component.port import ParameterValue, Port
+from shared.component.spec import ComponentSpec, load_spec
 
 log = logging.getLogger(__name__)
 # SageMaker shows 1,024 characters of a failure reason.

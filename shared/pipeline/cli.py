@@ -16,7 +16,7 @@ from typing import TextIO
 
 from shared.component import logs
 from shared.component.errors import UsageError, VisionloopError
-from shared.component.spec import ParameterValue
+from shared.component.port import ParameterValue
 from shared.pipeline import summary
 from shared.pipeline.backends.base import Backend
 from shared.pipeline.backends.launcher import Launcher

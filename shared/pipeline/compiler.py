@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.component.layout import OPT_ML, Layout
-from shared.component.spec import Port
+from shared.component.port import Port
 from shared.pipeline.dsl import (
     TYPE_NAMES,
     Condition,

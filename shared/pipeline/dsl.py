@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from shared.component.errors import SpecError, UsageError
-from shared.component.spec import ComponentSpec, ParameterValue, Port, load_spec
+from shared.component.port import ParameterValue, Port
+from shared.component.spec import ComponentSpec, load_spec
 from shared.pipeline.expressions import Comparison, Expression, JsonGet, Property, Value
 
 # SageMaker's names of parameter types, and what they are in component.yaml.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.component.files import write_json
-from shared.component.spec import ParameterValue
+from shared.component.port import ParameterValue
 from shared.pipeline.settings import NO_ACCOUNT
 
 ENDED = ("Succeeded", "Failed", "Stopped")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from shared.component.spec import ParameterValue
+from shared.component.port import ParameterValue
 
 
 @runtime_checkable

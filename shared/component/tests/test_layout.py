@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from shared.component.layout import BASE_DIR_VARIABLE, Instance, Layout
-from shared.component.spec import Port, load_spec
+from shared.component.port import Port
+from shared.component.spec import load_spec
 from shared.component.tests.factories import MakeFolder
 
 MODEL, LOGS = Port("model", "Model", "M."), Port("logs", "Metrics", "L.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shared.component.errors import SpecError, UsageError
-from shared.component.spec import Port, load_spec
+from shared.component.port import Port
+from shared.component.spec import load_spec
 from shared.component.tests.factories import DECLARATION, MakeFolder
 
 WRONG = {

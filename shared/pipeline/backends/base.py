@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from shared.component.spec import ParameterValue
+from shared.component.port import ParameterValue
 from shared.pipeline.execution import Execution
 from shared.pipeline.registry import ModelRegistry
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.component.files import write_text
-from shared.component.spec import ParameterValue
+from shared.component.port import ParameterValue
 from shared.pipeline.backends.base import Watcher
 from shared.pipeline.backends.cache import ContentHashes, StepCache
 from shared.pipeline.backends.interpreter import Interpreter, nodes_of

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.component.errors import UsageError
-from shared.component.spec import ParameterValue
+from shared.component.port import ParameterValue
 from shared.pipeline.dsl import nearest
 from shared.pipeline.errors import DefinitionError
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shared.component.spec import ParameterValue
+from shared.component.port import ParameterValue
 from shared.pipeline.backends.base import Watcher
 from shared.pipeline.execution import ENDED, Execution, StepRecord
 from shared.pipeline.registry import SageMakerRegistry, is_missing

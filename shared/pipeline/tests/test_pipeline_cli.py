@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import pipeline
-from shared.component.spec import ParameterValue
+from shared.component.port import ParameterValue
 from shared.pipeline.cli import parse_parameters
 from shared.pipeline.settings import REPOSITORY, Settings
 from shared.pipeline.tests.conftest import Workshop
