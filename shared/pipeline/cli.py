@@ -7,6 +7,7 @@ imported where it is needed, so that --help is quick.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,13 +18,14 @@ from typing import TextIO
 from shared.component import logs
 from shared.component.errors import UsageError, VisionloopError
 from shared.component.port import ParameterValue
-from shared.pipeline import summary
+from shared.pipeline import cost, summary
 from shared.pipeline.backends.base import Backend
 from shared.pipeline.backends.launcher import Launcher
 from shared.pipeline.backends.local import LocalBackend
-from shared.pipeline.compiler import definition
+from shared.pipeline.compiler import definition, document
 from shared.pipeline.display import describe, follow
 from shared.pipeline.dsl import Parameter, Pipeline, nearest
+from shared.pipeline.errors import CostError
 from shared.pipeline.execution import Execution
 from shared.pipeline.registry import latest_approved
 from shared.pipeline.settings import REPOSITORY, Settings
@@ -88,6 +90,9 @@ def parser(pipeline: Pipeline) -> argparse.ArgumentParser:
         "--wait", action="store_true", help="follow it to its end; local and docker always do"
     )
     run.add_argument("--no-cache", action="store_true", help="local, docker: run every step anew")
+    run.add_argument(
+        "--max-cost", metavar="USD", help="sagemaker: refuse a run that may cost more; inf: any"
+    )
     run.add_argument("-p", dest="parameters", action="append", default=[], metavar="Name=value")
     look = result.add_argument_group("look and decide")
     look.add_argument("--list", action="store_true", help="executions and model packages")
@@ -144,6 +149,8 @@ def _run(
         _refuse_local_paths(pipeline, given)
         backend, settings = connect(settings)
         pipeline = build(settings, arguments.name)
+        if arguments.start:
+            _check_cost(arguments, pipeline, settings, given, out)
         return _act(arguments, backend, pipeline, settings, given, out)
 
 
@@ -161,6 +168,26 @@ def _here(
         return engine(environ, settings.job_memory)
 
     return LocalBackend(settings, use_cache, dict(environ), launcher)
+
+
+def _check_cost(
+    arguments: argparse.Namespace,
+    pipeline: Pipeline,
+    settings: Settings,
+    given: Mapping[str, ParameterValue],
+    out: TextIO,
+) -> None:
+    """Say what the run may cost; refuse it above the limit, before anything is sent."""
+    limit_usd = cost.parse_usd(arguments.max_cost or settings.max_cost)
+    try:
+        run = cost.estimate_run(document(pipeline, settings), given, cost.load_prices())
+    except CostError as err:
+        if limit_usd != math.inf:
+            raise
+        out.write(f"estimate: unknown ({err})\n")
+        return
+    out.write(f"estimate: {run}\n")
+    cost.refuse_above(limit_usd, run)
 
 
 def _act(

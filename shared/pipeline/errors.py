@@ -4,6 +4,7 @@ VisionloopError              shared.component.errors, exit status 1
 ├── DefinitionError          a pipeline definition cannot be interpreted
 ├── ExecutionError           an execution, a pipeline or a model package is not there, or not ready
 ├── SettingsError            an environment variable is missing or wrong
+├── CostError                a run may cost more than allowed, or nobody knows its price
 └── JobError                 a job failed; carries what retry policies ask for
 """
 
@@ -22,6 +23,10 @@ class ExecutionError(VisionloopError):
 
 class SettingsError(VisionloopError):
     """An environment variable is missing or wrong."""
+
+
+class CostError(VisionloopError):
+    """A run may cost more than its limit, or something has no known price."""
 
 
 class JobError(VisionloopError):

@@ -7,6 +7,7 @@ VISIONLOOP_ROLE             a placeholder offline            execution role of j
 VISIONLOOP_IMAGE_REGISTRY   <account>.dkr.ecr.<region>...    registry of component images
 VISIONLOOP_INFERENCE_IMAGE  components/inference's image     image of the endpoint
 VISIONLOOP_JOB_MEMORY       no limit                         memory of a job's container: 8g
+VISIONLOOP_MAX_COST         50                               USD a run on SageMaker may cost; inf: any
 AWS_REGION                  AWS_DEFAULT_REGION or us-east-1  region
 
 Without an account the placeholder 000000000000 stands in, so that a definition is
@@ -41,6 +42,8 @@ class Settings:
     explicit_registry: str = ""
     explicit_inference_image: str = ""
     job_memory: str = ""
+    # About six times what the pipeline's defaults come to with every job at its limit.
+    max_cost: str = "50"
     root: Path = REPOSITORY
 
     @classmethod
@@ -55,6 +58,7 @@ class Settings:
             explicit_registry=environ.get("VISIONLOOP_IMAGE_REGISTRY", ""),
             explicit_inference_image=environ.get("VISIONLOOP_INFERENCE_IMAGE", ""),
             job_memory=environ.get("VISIONLOOP_JOB_MEMORY", ""),
+            max_cost=environ.get("VISIONLOOP_MAX_COST") or "50",
             root=root,
         )
 
