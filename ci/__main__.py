@@ -23,6 +23,7 @@ COMMANDS = {
     "build": "make the components' images that are not there yet",
     "changed": "list the images that a range of commits would rebuild, and why",
     "check": "hold component folders, Dockerfiles, README tables and locks to the house's rules",
+    "cost": "estimate a month, idle and in use, and a training run",
     "fuzz": "throw odd bytes at all that reads a client's bytes",
     "invoke": "send images to an endpoint, or prove it on its golden images",
     "push": "bring images to a registry and remember their digests",

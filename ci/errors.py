@@ -7,6 +7,9 @@ VisionloopError          shared.component.errors, exit status 1
 ├── HistoryError         a commit range cannot be read
 ├── SbomError            an image's packages cannot be listed
 ├── AuditError           packages are known to be vulnerable, or the allow-list is wrong
+├── TemplateError        a template of ci/stacks cannot be read, or holds what nothing knows
+├── CleanupError         what to remove is not clear, or is not confirmed
+├── ScanError            an image is known to be vulnerable, or its scan cannot be read
 └── ServiceError         exit status 3: an outside service gave no answer; nothing is known
 """
 
@@ -37,6 +40,18 @@ class SbomError(VisionloopError):
 
 class AuditError(VisionloopError):
     """Packages are known to be vulnerable, or the allow-list is wrong."""
+
+
+class TemplateError(VisionloopError):
+    """A template of ci/stacks cannot be read, or holds what nothing knows."""
+
+
+class CleanupError(VisionloopError):
+    """What to remove is not clear, or is not confirmed."""
+
+
+class ScanError(VisionloopError):
+    """An image is known to be vulnerable, or its scan cannot be read."""
 
 
 class ServiceError(VisionloopError):

@@ -132,7 +132,7 @@ def load_prices(path: Path = PRICES) -> Prices:
             assumptions=assumed,
             reasons={name: e["why"] for name, e in document["assumptions"].items()},
             resources={
-                kind: (e["price"], assumed[e["times"]] if "times" in e else 1.0)
+                kind: (e["price"], assumed.get(e.get("times"), e.get("times", 1.0)))
                 for kind, e in document["resources"].items()
             },
             free_at_idle=frozenset(document["free_at_idle"]),
@@ -156,9 +156,7 @@ def parse_usd(text: str) -> float:
     return value
 
 
-def estimate_run(
-    document: Json, given: Mapping[str, ParameterValue], prices: Prices
-) -> RunCost:
+def estimate_run(document: Json, given: Mapping[str, ParameterValue], prices: Prices) -> RunCost:
     """Price a definition (compiler.document) as it would start with the given parameters.
 
     Raises:

@@ -7,7 +7,7 @@ VISIONLOOP_ROLE             a placeholder offline            execution role of j
 VISIONLOOP_IMAGE_REGISTRY   <account>.dkr.ecr.<region>...    registry of component images
 VISIONLOOP_INFERENCE_IMAGE  components/inference's image     image of the endpoint
 VISIONLOOP_JOB_MEMORY       no limit                         memory of a job's container: 8g
-VISIONLOOP_MAX_COST         50                               USD a run on SageMaker may cost; inf: any
+VISIONLOOP_MAX_COST         50                               USD a SageMaker run may cost, or inf
 AWS_REGION                  AWS_DEFAULT_REGION or us-east-1  region
 
 Without an account the placeholder 000000000000 stands in, so that a definition is

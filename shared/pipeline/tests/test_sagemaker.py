@@ -104,6 +104,54 @@ def test_a_local_path_is_refused_before_anything_is_sent(
     assert "aws s3 cp" in capsys.readouterr().err
 
 
+def test_a_run_says_what_it_may_cost_before_it_starts(aws: Workshop) -> None:
+    status, out = aws.run("--upsert", "--start", "--name", "priced")
+    assert status == 0
+    estimate, upserted, started = out.splitlines()
+    assert re.fullmatch(r"estimate: at most \d+\.\d\d USD on demand, .*", estimate)
+    assert upserted == "pipeline priced: created"
+    assert started.startswith("execution arn:")
+
+
+@pytest.mark.parametrize("by", ["flag", "environment", "machines"])
+def test_a_run_above_the_limit_is_refused_before_anything_is_sent(
+    aws: Workshop, capsys: pytest.CaptureFixture[str], by: str
+) -> None:
+    arguments = {
+        "flag": ["--max-cost", "1"],
+        "environment": [],
+        "machines": ["-p", "TrainInstanceCount=20"],
+    }[by]
+    if by == "environment":
+        aws.environ["VISIONLOOP_MAX_COST"] = "1"
+    status, _ = aws.run("--upsert", "--start", "--name", "dear", *arguments)
+    assert status == 1
+    assert "more than the limit of" in capsys.readouterr().err
+    client = boto3.Session(region_name="us-east-1").client("sagemaker")
+    assert client.list_pipelines(PipelineNamePrefix="dear")["PipelineSummaries"] == []
+
+
+def test_a_machine_without_a_price_needs_a_word(
+    aws: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = ["--name", "new", "-p", "TrainInstanceType=ml.new"]
+    assert aws.run("--upsert", "--start", *machine)[0] == 1
+    assert "no price for ml.new" in capsys.readouterr().err
+    status, out = aws.run("--upsert", "--start", *machine, "--max-cost", "inf")
+    assert status == 0
+    assert out.startswith("estimate: unknown (cost: no price for ml.new")
+
+
+def test_nothing_is_estimated_where_nothing_starts_or_this_machine_runs_it(
+    aws: Workshop,
+) -> None:
+    aws.environ["VISIONLOOP_MAX_COST"] = "0"
+    assert aws.run("--upsert", "--name", "kept") == (0, "pipeline kept: created\n")
+    status, out = aws.start()
+    assert status == 0
+    assert "estimate:" not in out
+
+
 def test_a_missing_role_is_one_line(aws: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
     del aws.environ["VISIONLOOP_ROLE"]
     status, _ = aws.run("--upsert")
