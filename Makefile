@@ -104,8 +104,9 @@ lock: $(READY) ## lock dependencies with hashes; make lock UPGRADE=--upgrade for
 	@set -e; for asked in ci/requirements.in components/*/requirements.in; do \
 		case $$asked in ci/*) all="components/*/requirements.in";; *) all=;; esac; \
 		$(LOCK) --generate-hashes -c containers/constraints.txt -o $${asked%.in}.txt $$asked $$all; \
-	done; for asked in ci/peers/*.in; do \
-		$(LOCK) $(UPGRADE) --generate-hashes -o $${asked%.in}.txt $$asked; \
+	done; for asked in ci/peers/*.in ci/tools/*.in; do \
+		case $$asked in */cfn-guard.in) only=--no-deps;; *) only=;; esac; \
+		$(LOCK) $(UPGRADE) $$only --generate-hashes -o $${asked%.in}.txt $$asked; \
 	done
 	$(BIN)/python -m ci split_locks $(if $(WHEELS),--wheels $(WHEELS))
 
@@ -115,12 +116,19 @@ tensorboard: $(READY) ## look at the training curves of local runs
 bench-serving: $(READY) $(PEERS:%=.venv-peers/%/.ready) ## measure the endpoint beside its limit and other servers
 	$(BIN)/python -m ci bench_serving $(if $(MODEL),--model $(MODEL)) $(ARGS)
 
-# Each peer lives in an environment of its own, from its own lock.
-.venv-peers/%/.ready: ci/peers/%.txt $(READY)
+# Each peer and each tool that pins what we use lives in an environment of its own.
+define own_environment
 	@rm -rf $(@D)
 	$(BIN)/uv venv --quiet --python $(BIN)/python $(@D)
 	$(BIN)/uv pip sync --quiet --python $(@D)/bin/python --require-hashes $<
 	@touch $@
+endef
+
+.venv-peers/%/.ready: ci/peers/%.txt $(READY)
+	$(own_environment)
+
+.venv-tools/%/.ready: ci/tools/%.txt $(READY)
+	$(own_environment)
 
 MINUTES ?= 10
 SECONDS ?= 60

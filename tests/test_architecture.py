@@ -13,7 +13,7 @@ import pytest
 from ci.problems import REPOSITORY, component_folders
 
 COMPONENTS = [folder.name for folder in component_folders(REPOSITORY)]
-LEFT_OUT = {".git", ".venv", ".venv-peers", ".visionloop", "__pycache__", "build"}
+LEFT_OUT = {".git", ".venv", ".venv-peers", ".venv-tools", ".visionloop", "__pycache__", "build"}
 HOST = {"shared.pipeline", "ci", "pipeline", "tests"}
 
 

@@ -1,0 +1,285 @@
+"""A whole look: real S3 and Parameter Store calls (moto), a pipeline that heeds tokens."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from components.retrain.decide import Outcome, Wake
+from components.retrain.handler import Clients, Look, Settings, handle, read_wakes
+from components.retrain.state import StateFile
+from shared.component.errors import StorageError
+
+SETTINGS = Settings("visionloop-dev", "data", "artifacts", "/visionloop/dev/operator", 300)
+LATER_S = 4_000_000_000.0  # long after anything that a test writes
+
+
+class Pipelines:
+    """SageMaker's executions as documented: a token that was seen gives the same execution."""
+
+    def __init__(self) -> None:
+        self.executions: list[dict[str, Any]] = []
+        self.tokens: dict[str, str] = {}
+        self.crash_after_start = False
+
+    def start_pipeline_execution(self, **request: Any) -> dict[str, str]:
+        token = request["ClientRequestToken"]
+        if token not in self.tokens:
+            self.tokens[token] = f"arn:execution/{len(self.executions)}"
+            self.executions.append(
+                {
+                    "PipelineExecutionArn": self.tokens[token],
+                    "PipelineExecutionStatus": "Executing",
+                    "PipelineExecutionDisplayName": request["PipelineExecutionDisplayName"],
+                    "parameters": {p["Name"]: p["Value"] for p in request["PipelineParameters"]},
+                }
+            )
+        if self.crash_after_start:
+            self.crash_after_start = False
+            raise ConnectionError("the answer was lost")
+        return {"PipelineExecutionArn": self.tokens[token]}
+
+    def describe_pipeline_execution(self, PipelineExecutionArn: str) -> dict[str, Any]:  # noqa: N803
+        (found,) = (e for e in self.executions if e["PipelineExecutionArn"] == PipelineExecutionArn)
+        return found
+
+    def get_paginator(self, name: str) -> Pipelines:
+        assert name == "list_pipeline_executions"
+        return self
+
+    def paginate(self, PipelineName: str) -> Iterator[dict[str, Any]]:  # noqa: N803
+        assert PipelineName == SETTINGS.pipeline
+        for execution in reversed(self.executions):  # a page each
+            yield {"PipelineExecutionSummaries": [execution]}
+
+    def end(self, status: str = "Succeeded") -> None:
+        for execution in self.executions:
+            if execution["PipelineExecutionStatus"] == "Executing":
+                execution["PipelineExecutionStatus"] = status
+
+
+class World:
+    """The account as the function sees it."""
+
+    def __init__(self) -> None:
+        self.clients = Clients(
+            boto3.client("s3", "us-east-1"), boto3.client("ssm", "us-east-1"), Pipelines()
+        )
+        self.pipelines: Pipelines = self.clients.sagemaker
+        self.now_s = LATER_S
+        for bucket in ("data", "artifacts"):
+            self.clients.s3.create_bucket(Bucket=bucket)
+
+    def put(self, key: str, text: str = "") -> None:
+        self.clients.s3.put_object(Bucket="data", Key=key, Body=text.encode())
+
+    def annotate(self, numbers: range, text: str = "") -> None:
+        for number in numbers:
+            self.put(f"annotations/{number}", f'{{"id": {number}, "text": "{text}"}}')
+
+    def tune(self, name: str, value: str) -> None:
+        self.clients.ssm.put_parameter(
+            Name=f"{SETTINGS.operator_path}/{name}", Value=value, Type="String", Overwrite=True
+        )
+
+    def look(self, wake: Wake = Wake.ANNOTATIONS, **given: Any) -> Outcome:
+        return Look(self.clients, SETTINGS, lambda: self.now_s).run([wake], **given).outcome
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    with mock_aws():
+        yield World()
+
+
+@pytest.fixture
+def trained(world: World) -> World:
+    """A world whose first set was trained on."""
+    world.put("raw/scenes/train/a.jpg")
+    world.put("raw/scenes/_SUCCESS")
+    assert world.look(Wake.RAW) is Outcome.START
+    world.pipelines.end()
+    return world
+
+
+def test_a_set_without_its_marker_is_an_upload_in_progress(world: World) -> None:
+    world.put("raw/scenes/train/a.jpg")
+    world.put("raw/scenes/train/_SUCCESS")
+    world.put("raw/scenes/_SUCCESS.part")
+    assert world.look(Wake.RAW) is Outcome.NOTHING_NEW
+
+
+def test_a_raw_set_starts_one_execution_however_often_it_is_told(trained: World) -> None:
+    assert [trained.look(Wake.RAW) for _ in range(3)] == [Outcome.NOTHING_NEW] * 3
+    (execution,) = trained.pipelines.executions
+    assert execution["parameters"]["TrainDataset"] == "s3://data/raw/scenes"
+
+
+def test_one_sync_of_500_annotations_is_one_execution(trained: World) -> None:
+    trained.annotate(range(500))
+    outcomes = [trained.look() for _ in range(20)]
+    assert outcomes == [Outcome.START] + [Outcome.RUNNING] * 19
+    trained.pipelines.end()
+    assert trained.look() is Outcome.NOTHING_NEW
+    assert len(trained.pipelines.executions) == 2
+    assert trained.pipelines.executions[1]["parameters"]["Annotations"] == "s3://data/annotations"
+
+
+def test_a_second_sync_of_the_same_content_starts_nothing(trained: World) -> None:
+    trained.annotate(range(20))
+    trained.look()
+    trained.pipelines.end()
+    trained.annotate(range(20))
+    assert trained.look() is Outcome.NOTHING_NEW
+
+
+def test_corrections_start_the_next_run(trained: World) -> None:
+    trained.annotate(range(20))
+    trained.look()
+    trained.pipelines.end()
+    trained.annotate(range(10), text="corrected")
+    assert trained.look() is Outcome.START
+
+
+def test_what_comes_during_a_run_starts_the_next_by_a_tick_alone(trained: World) -> None:
+    trained.annotate(range(20))
+    trained.look()
+    trained.annotate(range(20, 40))
+    assert trained.look() is Outcome.RUNNING
+    trained.pipelines.end()
+    assert trained.look(Wake.TICK) is Outcome.START  # no poll frequency is waited for
+
+
+def test_a_run_that_someone_else_started_is_waited_for(trained: World) -> None:
+    trained.pipelines.executions.append(
+        {"PipelineExecutionArn": "arn:by-hand", "PipelineExecutionStatus": "Executing"}
+    )
+    trained.annotate(range(20))
+    assert trained.look() is Outcome.RUNNING
+
+
+def test_lost_events_are_healed_by_a_tick(trained: World) -> None:
+    trained.annotate(range(20))
+    assert trained.look(Wake.TICK) is Outcome.NOT_DUE
+    trained.now_s += 3600
+    assert trained.look(Wake.TICK) is Outcome.START
+
+
+def test_switched_off_and_on_again_nothing_is_lost(trained: World) -> None:
+    trained.tune("Enable-Automatic-Training", "false")
+    trained.annotate(range(35))
+    assert trained.look() is Outcome.OFF
+    trained.tune("Enable-Automatic-Training", "true")
+    assert trained.look(Wake.TICK) is Outcome.START
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_crash_after_the_start_starts_no_second_run(trained: World, is_named: bool) -> None:
+    trained.annotate(range(20))
+    trained.pipelines.crash_after_start = True
+    with pytest.raises(ConnectionError):
+        trained.look()
+    if not is_named:  # then the token alone must do
+        del trained.pipelines.executions[-1]["PipelineExecutionDisplayName"]
+    trained.annotate(range(20, 25))  # the data has changed since
+    for _ in range(3):
+        trained.look(Wake.TICK)
+        trained.pipelines.end()
+    assert len(trained.pipelines.executions) == 2
+    trained.now_s += 3600
+    assert trained.look(Wake.TICK) is Outcome.TOO_FEW  # the first 20 count as trained
+
+
+def test_a_failed_run_leaves_its_annotations_untrained(trained: World) -> None:
+    trained.annotate(range(20))
+    trained.look()
+    trained.pipelines.end("Failed")
+    assert trained.look() is Outcome.FAILED_BEFORE
+    trained.annotate(range(20, 21))
+    assert trained.look() is Outcome.START
+
+
+def test_a_dry_look_changes_nothing(trained: World) -> None:
+    trained.annotate(range(20))
+    assert trained.look(is_dry=True) is Outcome.START
+    assert len(trained.pipelines.executions) == 1
+    assert trained.look() is Outcome.START
+
+
+def test_two_at_once_start_one_run(trained: World) -> None:
+    trained.annotate(range(20))
+    slow = StateFile(trained.clients.s3, "artifacts")
+    state = slow.read()
+    assert trained.look() is Outcome.START
+    with pytest.raises(StorageError, match="changed by another"):
+        slow.write(state)
+
+
+def test_a_damaged_state_is_an_error_with_its_remedy(trained: World) -> None:
+    trained.clients.s3.put_object(Bucket="artifacts", Key="retrain/state.json", Body=b"{")
+    with pytest.raises(StorageError, match="restore an earlier version"):
+        trained.look()
+
+
+def test_an_annotation_is_read_once(trained: World) -> None:
+    trained.annotate(range(12))
+    trained.look()
+    trained.pipelines.end()
+    trained.annotate(range(12, 13))
+    read: list[str] = []
+    trained.clients.s3.meta.events.register(
+        "before-parameter-build.s3.GetObject", lambda params, **_: read.append(params["Key"])
+    )
+    assert trained.look() is Outcome.TOO_FEW
+    assert [key for key in read if key.startswith("annotations/")] == ["annotations/12"]
+
+
+def test_messages_say_only_that_it_is_time(caplog: pytest.LogCaptureFixture) -> None:
+    def wakes(*bodies: str) -> set[Wake]:
+        return read_wakes({"Records": [{"body": body, "else": 1} for body in bodies]})
+
+    assert wakes('{"wake": "raw", "more": 1}', '{"wake": "tick"}') == {Wake.RAW, Wake.TICK}
+    for odd in ('{"wake": "delete all"}', "no JSON", "[]", "{}"):
+        assert wakes(odd) == {Wake.ANNOTATIONS}
+    assert "nothing of ours" in caplog.text
+
+
+def test_the_function_reads_its_settings_and_answers_the_queue(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "PIPELINE": SETTINGS.pipeline,
+        "DATA_BUCKET": "data",
+        "ARTIFACTS_BUCKET": "artifacts",
+        "OPERATOR_PATH": SETTINGS.operator_path,
+    }.items():
+        monkeypatch.setenv(f"VISIONLOOP_{name}", value)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    sagemaker = boto3.client("sagemaker", "us-east-1")
+    sagemaker.create_pipeline(
+        PipelineName=SETTINGS.pipeline,
+        PipelineDefinition="{}",
+        ClientRequestToken="t" * 32,
+        RoleArn="arn:aws:iam::123456789012:role/visionloop-dev-pipeline",
+    )
+    world.put("raw/scenes/_SUCCESS")
+    event = {"Records": [{"body": json.dumps({"wake": "raw"})}]}
+    assert handle(event, io.StringIO()) == {"batchItemFailures": []}
+    (summary,) = sagemaker.list_pipeline_executions(PipelineName=SETTINGS.pipeline)[
+        "PipelineExecutionSummaries"
+    ]
+    parameters: Mapping[str, str] = {
+        p["Name"]: p["Value"]
+        for p in sagemaker.list_pipeline_parameters_for_execution(
+            PipelineExecutionArn=summary["PipelineExecutionArn"]
+        )["PipelineParameters"]
+    }
+    assert parameters == {"TrainDataset": "s3://data/raw/scenes", "MinMacroF1": "0.8"}
