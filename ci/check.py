@@ -13,6 +13,7 @@ from pathlib import Path
 from ci.dockerfiles import check_dockerfile
 from ci.hadolint import check_dockerfiles, find_hadolint
 from ci.locks import check_locks
+from ci.parameters import check_parameters, fix_parameters
 from ci.port_tables import check_table, fix_table
 from ci.problems import REPOSITORY, Problem, component_folders
 from shared.component.errors import SpecError
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None, root: Path = REPOSITORY) -> int:
         for folder in component_folders(root):
             if not list(_check_anatomy(folder)):
                 fix_table(folder / "README.md", load_spec(folder))
+        fix_parameters(root)
     problems = list(find_problems(root))
     sys.stdout.writelines(f"{problem}\n" for problem in problems)
     return 1 if problems else 0
@@ -51,6 +53,7 @@ def find_problems(root: Path) -> Iterator[Problem]:
         for problem in _check_component(folder, root):
             yield Problem(problem.path.relative_to(root), problem.message)
     yield from check_locks(root)
+    yield from check_parameters(root)
     if program := find_hadolint():
         yield from check_dockerfiles(root, program)
 
