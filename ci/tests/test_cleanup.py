@@ -1,0 +1,420 @@
+"""Clean-up removes all of ours, nothing of anybody else's, and proves it; against moto.
+
+What moto lacks is made up for in cleanup_account.py, which says what.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from moto import mock_aws
+
+from ci.cleanup import main
+from ci.cleanup.command import kinds_of, remove_all, take_stock
+from ci.cleanup.inventory import Aws, Item, Scope, is_gone
+from ci.cleanup.storage import log_groups
+from ci.errors import CleanupError
+from ci.problems import REPOSITORY
+from ci.tests.cleanup_account import ACCOUNT, Faulty, connect, execution_of, furnish
+from shared.pipeline.cost import load_prices
+
+OURS = ("--project", "visionloop", "--stage", "dev")
+REMOVE = (*OURS, "--yes", "--confirm", "visionloop")
+TAGS = {"project": "visionloop", "stage": "dev"}
+BUCKET = f"visionloop-dev-data-{ACCOUNT}-us-east-1"
+
+
+@pytest.fixture(autouse=True)
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def ours() -> None:
+    furnish("visionloop-dev", TAGS)
+    for name in ("operator/X", "state"):
+        connect("ssm").put_parameter(Name=f"/visionloop/dev/{name}", Value="1", Type="String")
+
+
+@pytest.fixture
+def neighbours() -> None:
+    """Make another stage, one whose name goes on where ours ends, and things without tags."""
+    furnish("visionloop-dev2", {"project": "visionloop", "stage": "dev2"})
+    furnish("visionloop-dev-blue", {"project": "visionloop-dev", "stage": "blue"})
+    furnish("visionloop-dev-untagged", {})
+    furnish("other", TAGS)  # our tags alone are not enough either, but for the key
+    for name in ("/visionloop/dev2/operator/X", "/visionloop/devX", "/other/dev/X"):
+        connect("ssm").put_parameter(Name=name, Value="1", Type="String")
+
+
+class Everybody(Scope):
+    """Finds all whose name begins as ours: a census that does not trust the ownership rules."""
+
+    def has_name(self, _: str) -> bool:
+        return True
+
+    def has_tags(self, _: Any) -> bool:
+        return True
+
+
+def census() -> set[str]:
+    """Return everything in the account but keys and aliases, which are counted apart."""
+    aws = Aws(Everybody("visionloop", "dev"), load_prices(), connect)
+    found = {
+        f"{kind.name} {item.id}"
+        for kind, item in take_stock(kinds_of(aws, REPOSITORY)).found
+        if kind.name not in ("key", "parameter", "log group")
+    }
+    groups = connect("logs").describe_log_groups()["logGroups"]
+    parameters = connect("ssm").describe_parameters()["Parameters"]
+    return (
+        found
+        | {f"log group {group['logGroupName']}" for group in groups}
+        | {f"parameter {parameter['Name']}" for parameter in parameters}
+    )
+
+
+def _keys() -> dict[str, str]:
+    kms = connect("kms")
+    described = (kms.describe_key(KeyId=k["KeyId"])["KeyMetadata"] for k in kms.list_keys()["Keys"])
+    return {key["Description"]: key["KeyState"] for key in described}
+
+
+def test_all_of_ours_goes_and_nothing_of_the_neighbours(
+    neighbours: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = census()
+    furnish("visionloop-dev", TAGS)
+    connect("ssm").put_parameter(Name="/visionloop/dev/operator/X", Value="1", Type="String")
+    assert len(census()) > len(theirs)
+    assert main(REMOVE, connect=connect) == 0
+    assert census() == theirs
+    assert capsys.readouterr().out.endswith("nothing of visionloop-dev is left\n")
+
+
+def test_only_keys_with_our_tags_are_scheduled_to_go(ours: None) -> None:
+    furnish("visionloop-dev2", {"project": "visionloop", "stage": "dev2"})
+    furnish("visionloop-dev-untagged", {})
+    assert main(REMOVE, connect=connect) == 0
+    assert _keys() == {
+        "visionloop-dev": "PendingDeletion",
+        "visionloop-dev2": "Enabled",
+        "visionloop-dev-untagged": "Enabled",
+    }
+
+
+@pytest.mark.parametrize("mode", [(), ("--dry-run",)])
+def test_without_yes_it_only_lists(
+    ours: None, mode: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = census()
+    assert main((*OURS, *mode), connect=connect) == 0
+    assert census() == before
+    out = capsys.readouterr().out
+    assert f"in account {ACCOUNT}" in out
+    assert f"{BUCKET}  (3 B, 3 versions)" in out
+    # Two machines of 0.115 for 730 hours, a key, an alarm; what runs is not known.
+    assert "28 things, 169.00 USD a month" in out
+    assert "   167.90    0 h  visionloop-dev  (2 x ml.m5.large)" in out
+
+
+def test_the_listing_comes_as_json_too(ours: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main((*OURS, "--json"), connect=connect) == 0
+    answer = json.loads(capsys.readouterr().out)
+    (endpoint,) = (entry for entry in answer["found"] if entry["kind"] == "endpoint")
+    assert endpoint["monthly_usd"] == pytest.approx(167.9)
+    assert endpoint["created"]
+    assert answer["found_not_listed"] == {}
+
+
+def test_nothing_goes_unless_the_name_is_typed(ours: None) -> None:
+    before = census()
+    for typed in ("", "\n", "yes\n", "visionloop-dev\n", "Visionloop\n"):
+        with pytest.raises(CleanupError, match="nothing was removed; type visionloop"):
+            main((*OURS, "--yes"), connect=connect, read=io.StringIO(typed).readline)
+    assert census() == before
+
+
+def test_the_typed_name_is_enough(ours: None, capsys: pytest.CaptureFixture[str]) -> None:
+    typed = io.StringIO("visionloop\n").readline
+    assert main((*OURS, "--yes"), connect=connect, read=typed) == 0
+    assert "type the project's name (visionloop): " in capsys.readouterr().err
+
+
+def test_things_go_in_the_order_that_lets_them_go(
+    ours: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(REMOVE, connect=connect) == 0
+    lines = capsys.readouterr().err.splitlines()
+    kinds = list(dict.fromkeys(line.rpartition(": ")[0].rpartition(" ")[0] for line in lines))
+    order = (
+        "pipeline execution",
+        "training job",
+        "scalable target",
+        "endpoint",
+        "endpoint configuration",
+        "model",
+        "model package",
+        "model package group",
+        "pipeline",
+        "rule",
+        "stack",
+        "bucket",
+        "image repository",
+        "log group",
+        "parameter",
+        "key",
+    )
+    assert [kind.split(" /")[0] for kind in kinds if kind in order] == list(order)
+    stacks = [line.rpartition("-")[2] for line in lines if line.startswith("stack ")]
+    assert stacks == ["observe", "registry", "foundation"]
+    buckets = [line.split("-")[2] for line in lines if line.startswith("bucket ")]
+    assert buckets == ["data", "logs"]
+
+
+def test_interrupted_again_and_again_it_goes_on_until_nothing_is_left(
+    ours: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def cut() -> BaseException:
+        return EndpointConnectionError(endpoint_url="https://x")
+
+    for _ in range(40):
+        try:
+            status = main(REMOVE, connect=Faulty(cut, at=4))
+        except CleanupError as err:
+            assert "run it again" in str(err)  # noqa: PT017 - most rounds raise, the last does not
+        else:
+            break
+    assert status == 0
+    assert census() == {"log group /aws/sagemaker/TrainingJobs"}  # the account's
+    assert main(OURS, connect=connect) == 0
+    assert capsys.readouterr().out.endswith(
+        "0 things, 0.00 USD a month while nothing is asked of them\n"
+    )
+
+
+def test_an_interruption_by_hand_is_no_success(ours: None) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        main(REMOVE, connect=Faulty(KeyboardInterrupt, at=5))
+    assert main(REMOVE, connect=connect) == 0
+
+
+def _denying(service: str, operation: str) -> Callable[[str], Any]:
+    """Return clients of which one call is refused."""
+
+    class Denied:
+        def __init__(self, client: Any) -> None:
+            self.client = client
+
+        def __getattr__(self, name: str) -> Any:
+            if name == operation:
+                return self.refuse
+            return getattr(self.client, name)
+
+        def get_paginator(self, name: str) -> Any:
+            if name == operation:
+                self.refuse()
+            return self.client.get_paginator(name)
+
+        def refuse(self, **_: Any) -> None:
+            error = {"Code": "AccessDeniedException", "Message": f"may not {operation}"}
+            raise ClientError({"Error": error}, operation)
+
+    def made(name: str) -> Any:
+        return Denied(connect(name)) if name == service else connect(name)
+
+    return made
+
+
+def test_what_may_not_be_listed_is_said_and_the_rest_goes(
+    ours: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(REMOVE, connect=_denying("sqs", "list_queues")) == 1
+    out = capsys.readouterr().out
+    assert "not listed: queue:" in out
+    assert "nothing of" not in out
+    left = {line for line in census() if "TrainingJobs" not in line}
+    assert {line.split("/")[-1] for line in left} == {"visionloop-dev-left.fifo"}
+
+
+def test_what_may_not_be_removed_is_left_and_said_with_the_reason(
+    ours: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(REMOVE, connect=_denying("kms", "schedule_key_deletion")) == 1
+    out = capsys.readouterr().out
+    assert out.count("left: ") == 1
+    assert "may not schedule_key_deletion" in out
+
+
+def test_a_dry_run_that_could_not_see_all_fails(ours: None) -> None:
+    assert main(OURS, connect=_denying("ecr", "describe_repositories")) == 1
+
+
+def test_one_key_that_hides_is_a_neighbours_but_where_all_hide_we_know_nothing(ours: None) -> None:
+    listing = take_stock(kinds_of(_aws(_denying("kms", "describe_key")), REPOSITORY))
+    assert "may not describe_key" in listing.unknown["key"]
+
+
+def test_a_bucket_that_never_becomes_empty_is_given_up_with_the_reason(
+    ours: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def filled(service: str) -> Any:
+        client = connect(service)
+        if service == "s3":
+            refuse = client.delete_bucket
+
+            def delete_bucket(Bucket: str) -> Any:  # noqa: N803
+                client.put_object(Bucket=Bucket, Key="late", Body=b"")
+                return refuse(Bucket=Bucket)
+
+            client.delete_bucket = delete_bucket
+        return client
+
+    assert main(REMOVE, connect=filled) == 1
+    assert f"left: bucket {BUCKET}: cleanup: bucket {BUCKET} is filled" in capsys.readouterr().out
+
+
+def test_a_thousand_and_more_versions_go() -> None:
+    s3 = connect("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    tags = {"TagSet": [{"Key": k, "Value": v} for k, v in TAGS.items()]}
+    s3.put_bucket_tagging(Bucket=BUCKET, Tagging=tags)
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    for number in range(1050):
+        s3.put_object(Bucket=BUCKET, Key=str(number), Body=b"x")
+    assert main(REMOVE, connect=connect) == 0
+    assert s3.list_buckets()["Buckets"] == []
+
+
+def test_repositories_below_the_project_go_by_their_stage() -> None:
+    for name, stage in (("train", "dev"), ("evaluate", "dev2")):
+        tags = [{"Key": "project", "Value": "visionloop"}, {"Key": "stage", "Value": stage}]
+        connect("ecr").create_repository(repositoryName=f"visionloop/{name}", tags=tags)
+    connect("ecr").create_repository(repositoryName="visionloop/untagged")
+    assert main(REMOVE, connect=connect) == 0
+    left = connect("ecr").describe_repositories()["repositories"]
+    assert {r["repositoryName"] for r in left} == {"visionloop/evaluate", "visionloop/untagged"}
+
+
+def _aws(connected: Callable[[str], Any], **more: Any) -> Aws:
+    return Aws(Scope("visionloop", "dev"), load_prices(), connected, **more)
+
+
+def test_an_end_that_does_not_come_is_given_up_after_a_while(ours: None) -> None:
+    now = [0.0]
+
+    def pause(seconds: float) -> None:
+        now[0] += seconds
+
+    def stubborn(service: str) -> Any:
+        client = connect(service)
+        if service == "sagemaker":
+            client.stop_pipeline_execution = lambda **_: None
+        return client
+
+    aws = _aws(stubborn, pause=pause, clock=lambda: now[0])
+    kinds = [kind for kind in kinds_of(aws, REPOSITORY) if kind.name == "pipeline execution"]
+    failures, left = remove_all(kinds, take_stock(kinds), io.StringIO())
+    ((arn, reason),) = failures.items()
+    assert "still there after 900 s; run the command again" in reason
+    assert len(left.found) == 1
+    assert execution_of(arn).pipeline_execution_status == "Executing"
+
+
+def test_what_is_made_anew_while_the_rest_goes_is_taken_in_the_next_pass() -> None:
+    class Hydra:
+        name = "head"
+
+        def __init__(self) -> None:
+            self.heads, self.grown = ["a"], 0
+
+        def items(self) -> Iterator[Item]:
+            return iter([Item(head) for head in self.heads])
+
+        def delete(self, item: Item) -> None:
+            self.heads.remove(item.id)
+            if self.grown < 2:
+                self.grown += 1
+                self.heads.append(f"grown {self.grown}")
+
+    kind = Hydra()
+    assert remove_all([kind], take_stock([kind]), io.StringIO())[1].is_empty
+
+
+@pytest.mark.parametrize(
+    ("name", "is_ours"),
+    [
+        ("visionloop-dev", True),
+        ("visionloop-dev-data", True),
+        ("visionloop-dev2", False),
+        ("visionloop-dev2-data", False),
+        ("visionloop-developer", False),
+        ("my-visionloop-dev", False),
+        ("visionloop", False),
+    ],
+)
+def test_a_name_is_ours_whole_or_up_to_a_dash(name: str, is_ours: bool) -> None:
+    assert Scope("visionloop", "dev").owns(name, TAGS) is is_ours
+
+
+@pytest.mark.parametrize(
+    ("name", "tags", "is_ours"),
+    [
+        ("visionloop-dev-x", {}, False),
+        ("visionloop-dev-x", {"project": "visionloop"}, False),
+        ("visionloop-dev-x", {"project": "visionloop", "stage": "prod"}, False),
+        ("visionloop-dev", {"project": "visionloop"}, True),
+        ("visionloop-dev", {"project": "visionloop", "stage": "prod"}, False),
+        ("visionloop-dev", {"project": "other"}, False),
+        ("visionloop-dev", {}, False),
+    ],
+)
+def test_tags_decide_with_the_name(name: str, tags: dict[str, str], is_ours: bool) -> None:
+    assert Scope("visionloop", "dev").owns(name, tags) is is_ours
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "expected"),
+    [
+        ("ResourceNotFoundException", "", True),
+        ("NoSuchBucket", "", True),
+        ("AWS.SimpleQueueService.NonExistentQueue", "", True),
+        ("ValidationException", "Could not find endpoint", True),
+        ("ValidationError", "Stack with id x does not exist", True),
+        ("ValidationException", "Cannot update in-progress endpoint", False),
+        ("AccessDeniedException", "x does not exist or you may not", False),
+        ("ThrottlingException", "", False),
+    ],
+)
+def test_gone_is_told_from_refused(code: str, message: str, expected: bool) -> None:
+    err = ClientError({"Error": {"Code": code, "Message": message}}, "Delete")
+    assert is_gone(err) is expected
+
+
+def test_untagged_log_groups_are_known_by_whole_names_out_of_the_templates() -> None:
+    function = {
+        "Type": "AWS::Lambda::Function",
+        "Properties": {"FunctionName": {"Fn::Sub": "${Project}-${Stage}-retrain"}},
+    }
+    found = log_groups({"triggers": {"Resources": {"F": function}}}, "visionloop", "dev")
+    assert found == {
+        "/aws/lambda/visionloop-dev-retrain",
+        "/aws/lambda/visionloop-dev-predict",
+        "/aws/sagemaker/Endpoints/visionloop-dev",
+    }
+
+
+def test_project_and_stage_have_to_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(("--project", "visionloop"), connect=connect)
+    assert end.value.code == 2
+    capsys.readouterr()
