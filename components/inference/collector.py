@@ -190,7 +190,7 @@ class Collector:
             "DriftClassShare": moved["window_share"],
             "DriftClassReferenceShare": moved["reference_share"],
         }
-        return emf_line(self._settings.dimensions, metrics, now_s, properties)
+        return emf_line(self._settings.dimensions, metrics, now_s, properties, is_watched=True)
 
 
 def _drift_watch(settings: Settings) -> DriftWatch | None:

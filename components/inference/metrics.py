@@ -4,7 +4,9 @@
 writes the format. On an endpoint CloudWatch takes them from stdout with no API call.
 
 Namespace visionloop, dimensions EndpointName, VariantName, ModelVersion; besides:
-ErrorKind, Label, ImageFormat, StatusClass, each in lines of its own.
+ErrorKind, Label, ImageFormat, StatusClass, each in lines of its own. What alarms look at
+(Confidence, all of drift) stands also under EndpointName and VariantName alone: an alarm
+has to name every dimension, and outlives a model version.
 Format and limits: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
@@ -141,7 +143,9 @@ class MetricsWindow:
             if values:
                 metric = {name: ([float(f"{value:.5g}") for value in values], _UNITS[name])}
                 # A sample has at most 99 values, however many records came.
-                lines.append(emf_line(self._dimensions, metric, time_s, {f"{name}Seen": seen}))
+                properties = {f"{name}Seen": seen}
+                is_watched = name == "Confidence"
+                lines.append(emf_line(self._dimensions, metric, time_s, properties, is_watched))
         lines += self._named_lines(time_s)
         self._clear()
         return lines
@@ -172,16 +176,20 @@ def emf_line(
     metrics: Mapping[str, tuple[list[Any], str]],
     time_s: float,
     properties: Mapping[str, Any] | None = None,
+    is_watched: bool = False,
 ) -> str:
     """Return one line of embedded metric format, without its end.
 
     metrics: values and unit by name; properties: searchable in the log, no metrics.
+    is_watched: also under the dimensions without ModelVersion, for alarms.
     """
     provider = AmazonCloudWatchEMFProvider(namespace=NAMESPACE)
     provider.service = ""  # else an environment variable would add a dimension
     provider.set_timestamp(int(time_s * 1000))
     for name, value in dimensions.items():
         provider.add_dimension(name, value)
+    if is_watched:
+        provider.add_dimensions(**{n: v for n, v in dimensions.items() if n != "ModelVersion"})
     for name, (values, unit) in metrics.items():
         for value in values:
             provider.add_metric(name, unit, value)

@@ -23,7 +23,8 @@ def read_emf(line: str) -> dict[str, Any]:
     assert abs(document["_aws"]["Timestamp"] / 1000 - time.time()) < 3600
     (directive,) = document["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "visionloop"
-    (dimensions,) = directive["Dimensions"]
+    dimensions, *watched = directive["Dimensions"]
+    assert watched in ([], [["EndpointName", "VariantName"]])
     assert 3 <= len(dimensions) <= 30
     for name in dimensions:
         assert isinstance(document[name], str)
@@ -95,6 +96,21 @@ def test_phases_and_images_are_measured_in_their_units(window):
         (document,) = found[name]
         assert document[name] == [value]
         assert document["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Unit"] == unit
+
+
+def test_what_an_alarm_looks_at_stands_also_without_the_model_version(window):
+    window.add_request(a_request())
+    window.add_answer(an_answer())
+    found = by_name(window.lines(time.time()))
+    watched = {name for name, (line, *_) in found.items() if _sets(line) != [list(DIMENSIONS)]}
+    assert watched == {"Confidence"}
+    assert _sets(found["Confidence"][0])[1] == ["EndpointName", "VariantName"]
+
+
+def _sets(line: dict[str, Any]) -> list[list[str]]:
+    """Return the sets of dimensions, less those of lines by label, status and the like."""
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    return [[n for n in names if n in DIMENSIONS] for names in directive["Dimensions"]]
 
 
 def test_a_long_interval_keeps_an_even_sample_and_the_exact_count(window, capsys):
