@@ -31,6 +31,7 @@ COMMANDS = {
     "invoke": "send images to an endpoint, or prove it on its golden images",
     "push": "bring images to a registry and remember their digests",
     "sbom": "list what is in each image, as CycloneDX JSON",
+    "scan": "refuse pushed images that ECR's scan finds vulnerable",
     "serve": "serve the newest approved package of this machine",
     "split_locks": "fit the images' locks to either build of PyTorch (make lock does)",
     "soak": "many clients for minutes: every answer checked, memory watched",
