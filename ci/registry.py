@@ -60,13 +60,17 @@ class EcrRegistry:
     client: Any
 
     def prepare(self, repository: str) -> None:
-        """Make the repository with immutable tags and a scan of every push."""
+        """Make the repository with immutable tags and a scan of every push.
+
+        Below PROJECT-STAGE it is tagged as that stage's, or clean-up would leave it.
+        """
         try:
             self.client.create_repository(
                 registryId=self._account,
                 repositoryName=self._path(repository),
                 imageTagMutability="IMMUTABLE",
                 imageScanningConfiguration={"scanOnPush": True},
+                tags=self._tags,
             )
         except self.client.exceptions.RepositoryAlreadyExistsException:
             return
@@ -91,6 +95,13 @@ class EcrRegistry:
         token = answer["authorizationData"][0]["authorizationToken"]
         username, _, password = base64.b64decode(token).decode().partition(":")
         return {"username": username, "password": password}
+
+    @property
+    def _tags(self) -> list[dict[str, str]]:
+        top = self.prefix.partition("/")[2].partition("/")[0]
+        project, _, stage = top.rpartition("-")
+        tags = {"project": project, "stage": stage, "stack": "registry"} if project else {}
+        return [{"Key": k, "Value": v} for k, v in ({"managed-by": "visionloop"} | tags).items()]
 
     @property
     def _account(self) -> str:

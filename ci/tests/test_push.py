@@ -106,6 +106,25 @@ def test_a_shared_registrys_path_comes_before_the_repository(
     assert pushed["sheep"].uri.startswith(f"{ECR}/team/visionloop/sheep@sha256:")
 
 
+@pytest.mark.parametrize(
+    ("path", "tags"),
+    [
+        ("/visionloop-dev", {"project": "visionloop", "stage": "dev", "stack": "registry"}),
+        ("/my-house-prod/more", {"project": "my-house", "stage": "prod", "stack": "registry"}),
+        ("/team", {}),
+        ("", {}),
+    ],
+)
+def test_a_repository_below_a_stage_carries_its_tags(
+    client: Any, path: str, tags: dict[str, str]
+) -> None:
+    EcrRegistry(f"{ECR}{path}", client).prepare("visionloop/train")
+    (repository,) = client.describe_repositories()["repositories"]
+    arn = repository["repositoryArn"]
+    found = client.list_tags_for_resource(resourceArn=arn)["tags"]
+    assert {tag["Key"]: tag["Value"] for tag in found} == {"managed-by": "visionloop", **tags}
+
+
 def test_a_registry_that_refuses_is_told_with_the_component(farm: Path, tmp_path: Path) -> None:
     engine = FakeEngine(refusal="denied: requested access to the resource is denied")
     registry = PlainRegistry("127.0.0.1:5000", engine)  # type: ignore[arg-type]
