@@ -1,4 +1,4 @@
-"""Errors of a deployment; Step Functions sees the class's name, a person the message.
+"""Errors of a deployment: the state machine is told the class's name, a person the message.
 
 VisionloopError              shared.component.errors
 └── DeployError

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from components.deploy.clients import Clients, code_of
-from components.deploy.errors import TimedOutError, WithdrawnError
+from components.deploy.errors import DeployError, TimedOutError, WithdrawnError
 from components.deploy.golden import Ask, check_golden, read_golden
 from components.deploy.job import Job, suffix_of
 from components.deploy.lock import Lock
@@ -47,12 +47,20 @@ class Steps:
         self._lock = Lock(clients["s3"], settings.artifacts_bucket, self._is_running)
 
     def act(self, event: Mapping[str, Any]) -> Json:
-        """Do what `action` names.
+        """Do what `action` names and say "ready", "pending", or "failed" and why.
 
-        Raises:
-            TimedOutError: the loop it belongs to takes longer than it may.
-            DeployError: whatever else goes wrong.
+        A failure that is one of the deployment is an answer: no attempt more would change it.
+        What AWS refuses is raised, and Step Functions tries again.
         """
+        try:
+            return self._act(event)
+        except DeployError as err:
+            if event["action"] == "plan":  # nothing was begun that could be taken back
+                raise
+            log.info("%s: %s", event["action"], err)
+            return {"status": "failed", "error": {"Error": type(err).__name__, "Cause": str(err)}}
+
+    def _act(self, event: Mapping[str, Any]) -> Json:
         action = event["action"]
         if since := event.get("since"):
             self._heed_limit(action, since)

@@ -142,7 +142,8 @@ def opened(deployed: Deployed, target: str) -> Iterator[Account]:
     policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
     sqs.set_queue_attributes(QueueUrl=mailbox, Attributes={"Policy": policy})
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=to)
-    with serving(FakeAws(FakeSageMaker(brains), FakeLambda(brains))) as aws:
+    fakes = FakeAws(FakeSageMaker(brains, looks=0), FakeLambda(brains, looks=0))
+    with serving(fakes) as aws:
         _point(deployed, target, aws.url)
         account = Account(deployed, aws, mailbox, target)
         account.notices()
@@ -233,17 +234,17 @@ def test_a_withdrawal_while_deploying_brings_the_old_version_back(account: Accou
     assert account.notices() == []
 
 
-def test_a_withdrawal_of_what_serves_brings_the_newest_approved(account: Account) -> None:
-    first = account.register(1)
-    account.tell(first)
-    account.ends()
-    second = account.register(2)
-    account.tell(second)
-    account.ends(2)
-    account.set_status(second, "Rejected")
-    account.tell(second)
-    assert account.ends(3)[2] == "Deployed"
-    assert account.serves() == 1
+def test_a_withdrawal_of_what_serves_brings_the_newest_approved(endpoint: Account) -> None:
+    first = endpoint.register(1)
+    endpoint.tell(first)
+    endpoint.ends()
+    second = endpoint.register(2)
+    endpoint.tell(second)
+    endpoint.ends(2)
+    endpoint.set_status(second, "Rejected")
+    endpoint.tell(second)
+    assert endpoint.ends(3)[2] == "Deployed"
+    assert endpoint.serves() == 1
 
 
 def test_a_roll_back_that_fails_is_told_loudly(endpoint: Account) -> None:
@@ -290,7 +291,7 @@ def test_of_two_approvals_at_once_one_waits_for_the_other(endpoint: Account) -> 
         endpoint.set_status(second, "Approved")
         endpoint.tell(second)
 
-    endpoint.aws.sagemaker.looks = 6
+    endpoint.aws.sagemaker.looks = 3
     endpoint.tell(first)
     wait_for(lambda: endpoint.aws.sagemaker.asked("CreateModel"), "the first is staged")
     approve()

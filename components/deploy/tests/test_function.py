@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from components.deploy.errors import PromotionError, RollBackError, SmokeTestError, StagingError
-from components.deploy.tests.drive import EXECUTION, act, deploy, plan
+from components.deploy.tests.drive import EXECUTION, act, deploy, plan, step
 from components.deploy.tests.fake_sagemaker import Json
 from components.deploy.tests.stage import ALARMS, BASE, IMAGE, Stage, broken
 
@@ -19,10 +19,6 @@ def alias(stage: Stage) -> Json:
 def weights(stage: Stage) -> Json:
     found: Json = (alias(stage).get("RoutingConfig") or {}).get("AdditionalVersionWeights", {})
     return found
-
-
-def ask(stage: Stage, action: str, job: Json) -> Json:
-    return stage.ask({"action": action, "job": job, "execution": EXECUTION})
 
 
 def test_the_first_version_makes_the_function_and_its_alias(function: Stage) -> None:
@@ -56,10 +52,10 @@ def test_a_tenth_of_the_traffic_comes_first_and_all_after_the_canary(function: S
     begun = function.now
     assert (alias(function)["FunctionVersion"], weights(function)) == ("1", {"2": 0.1})
     function.now = begun + function.settings.canary_s - 1
-    assert ask(function, "watch", job) == PENDING
+    assert step(function, "watch", job) == PENDING
     assert weights(function) == {"2": 0.1}
     function.now = begun + function.settings.canary_s
-    assert ask(function, "watch", job) == {"status": "ready"}
+    assert step(function, "watch", job) == {"status": "ready"}
     assert (alias(function)["FunctionVersion"], weights(function)) == ("2", {})
 
 
@@ -70,7 +66,7 @@ def test_a_second_attempt_does_not_begin_the_canary_anew(function: Stage) -> Non
         act(function, action, job)
     begun = alias(function)["Description"]
     function.now += 100
-    ask(function, "promote", job)
+    step(function, "promote", job)
     assert alias(function)["Description"] == begun
 
 
@@ -81,7 +77,7 @@ def test_an_alarm_during_the_canary_brings_the_old_version_back(function: Stage)
         act(function, action, job)
     function.alarm(ALARMS[2], "ALARM")
     with pytest.raises(PromotionError, match=f"{ALARMS[2]} rings"):
-        ask(function, "watch", job)
+        step(function, "watch", job)
     act(function, "roll_back", job)
     assert (alias(function)["FunctionVersion"], weights(function)) == ("1", {})
     assert set(function.aws.functions.versions) == {"1"}
@@ -110,10 +106,10 @@ def test_a_version_that_runs_another_image_is_refused(function: Stage) -> None:
     function.aws.functions.resolves_to = ""
     job = plan(function, function.register(1))["job"]
     while not function.aws.functions.versions:
-        ask(function, "stage", job)
+        step(function, "stage", job)
     function.aws.functions.resolves_to = IMAGE.replace("aaaa", "bbbb")
     with pytest.raises(StagingError, match=r"runs .*bbbb.* instead of .*aaaa"):
-        ask(function, "stage", job)
+        step(function, "stage", job)
 
 
 def test_a_function_that_cannot_be_updated_says_why(function: Stage) -> None:

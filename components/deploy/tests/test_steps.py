@@ -9,7 +9,7 @@ import pytest
 
 from components.deploy.errors import TimedOutError
 from components.deploy.steps import LIMITS_S
-from components.deploy.tests.drive import EXECUTION, deploy, plan
+from components.deploy.tests.drive import EXECUTION, deploy, plan, step
 from components.deploy.tests.stage import BASE, BUCKET, Stage, at
 
 
@@ -78,10 +78,9 @@ def test_the_lock_is_free_after_the_end(endpoint: Stage) -> None:
 @pytest.mark.parametrize("action", ["stage", "watch", "finish", "roll_back"])
 def test_no_loop_is_endless(endpoint: Stage, action: str) -> None:
     job = plan(endpoint, endpoint.register(1))["job"]
-    event = {"action": action, "job": job, "execution": EXECUTION}
-    event["since"] = at(endpoint.now - LIMITS_S[action] - 1)
+    since = at(endpoint.now - LIMITS_S[action] - 1)
     with pytest.raises(TimedOutError, match=f"{action}: not done after {LIMITS_S[action]}"):
-        endpoint.ask(event)
+        step(endpoint, action, job, since=since)
 
 
 def test_waiting_for_the_lock_is_not_endless(endpoint: Stage) -> None:
