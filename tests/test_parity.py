@@ -155,7 +155,7 @@ def test_what_evaluate_reads_and_predicts_agrees(
 def test_the_lambda_handler_agrees(
     bundle: Bundle, reference: dict[str, np.ndarray], engine: str
 ) -> None:
-    handler = Handler(load(bundle.folder, engine, "1", ""))
+    handler = Handler(load(bundle.folder, "", engine, "1", ""))
     given = {}
     for name, data in FILES.items():
         event = {

@@ -22,6 +22,7 @@ from components.deploy.settings import Settings
 _ALIAS = "live"
 _CANARY_WEIGHT = 0.1
 _TIMEOUT_S = 60
+_STORAGE = {"Size": 2048}  # MB, for model.tar.gz and what is in it
 Json = Mapping[str, Any]
 
 
@@ -81,6 +82,7 @@ class FunctionTarget:
                 Environment={"Variables": self._environment(job)},
                 MemorySize=self._settings.memory_mb,
                 Timeout=_TIMEOUT_S,
+                EphemeralStorage=_STORAGE,
                 Role=self._settings.predict_role,
             )
             return False
@@ -161,6 +163,7 @@ class FunctionTarget:
             Role=self._settings.predict_role,
             MemorySize=self._settings.memory_mb,
             Timeout=_TIMEOUT_S,
+            EphemeralStorage=_STORAGE,
             Environment={"Variables": self._environment(job)},
             Tags=self._settings.tags,
         )

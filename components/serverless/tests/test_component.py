@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from components.serverless.tests.events import rest
-from shared.vision.bundle import Bundle
+from shared.vision.bundle import Bundle, pack
 from shared.vision.tests.factories import colour_image
 from shared.vision.tests.served import make_served_bundle
 
@@ -23,9 +24,20 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def call(bundle: Bundle, *flags: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "components.serverless", "--model", str(bundle.folder), *flags]
+    return start("--model", str(bundle.folder), *flags, text=text)
+
+
+def start(*flags: str, text: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "components.serverless", *flags]
     return subprocess.run(
-        command, input=text, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60
+        command,
+        input=text,
+        cwd=REPOSITORY,
+        env=os.environ | {"SAGEMAKER_BASE_DIR": "/nonexistent"} | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
 
 
@@ -57,4 +69,35 @@ def test_an_event_that_cannot_be_read_ends_with_one_line(
     done = call(bundle, *flags, text=text)
     assert (done.returncode, done.stdout) == (status, "")
     assert done.stderr.startswith(error)
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_model_is_fetched_from_where_its_variable_says(bundle: Bundle, tmp_path: Path) -> None:
+    pack(bundle.folder, tmp_path / "s3" / "models" / "7" / "model.tar.gz")
+    done = start(
+        "--event",
+        "-",
+        text=json.dumps(rest(colour_image("red", 4), "image/png")),
+        VISIONLOOP_S3_ROOT=str(tmp_path / "s3"),
+        VISIONLOOP_MODEL_URI="s3://models/7/model.tar.gz",
+        VISIONLOOP_MODEL_VERSION="7",
+        TMPDIR=str(tmp_path),
+    )
+    document = json.loads(json.loads(done.stdout)["body"])
+    assert (document["predictions"][0]["label"], document["model_version"]) == ("red", "7")
+    assert [path.name for path in tmp_path.iterdir()] == ["s3"], "nothing is left behind"
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("", "serverless: no model; set VISIONLOOP_MODEL_URI to s3://BUCKET/KEY, or pass --model"),
+        ("s3://models/none", "storage: cannot read s3://models/none: No such file"),
+    ],
+)
+def test_a_model_that_is_nowhere_ends_with_one_line(tmp_path: Path, uri: str, said: str) -> None:
+    environ = {"VISIONLOOP_S3_ROOT": str(tmp_path), "VISIONLOOP_MODEL_URI": uri}
+    done = start("--event", "-", text="{}", **environ)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {said}")
     assert done.stderr.count("\n") == 1

@@ -33,7 +33,7 @@ class Context:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> PredictionService:
     bundle = make_served_bundle(tmp_path_factory.mktemp("bundle"))
-    return load(bundle.folder, "auto", "7", "")
+    return load(bundle.folder, "", "auto", "7", "")
 
 
 @pytest.fixture
