@@ -8,7 +8,7 @@ import json
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -109,12 +109,14 @@ class Stage:
     """What a test holds in its hands.
 
     now: epoch seconds of the clock.
+    calls: service, operation and parameters of every call of boto3's clients.
     """
 
     settings: Settings
     aws: FakeAws
     clients: Clients
     now: float = 1_800_000_000.0
+    calls: list[tuple[str, str, Json]] = field(default_factory=list)
 
     @property
     def notices(self) -> list[tuple[str, str]]:
@@ -173,7 +175,9 @@ def staged(target: str = "endpoint", **changes: Any) -> Iterator[Stage]:
     brains: dict[str, Brain] = {}
     fakes = FakeAws(FakeSageMaker(brains), FakeLambda(brains))
     with serving(fakes) as aws, mock_aws(config={"core": {"passthrough": {"urls": [aws.url]}}}):
-        stage = Stage(make_settings(target, **changes), aws, Clients(_maker(aws.url)))
+        calls: list[tuple[str, str, Json]] = []
+        clients = Clients(_maker(aws.url, calls))
+        stage = Stage(make_settings(target, **changes), aws, clients, calls=calls)
         stage.clients["s3"].create_bucket(Bucket=BUCKET)
         for name in ALARMS:
             put_alarm(stage.clients["cloudwatch"], name)
@@ -206,11 +210,16 @@ def at(epoch: float) -> str:
     return datetime.fromtimestamp(epoch, UTC).isoformat().replace("+00:00", "Z")
 
 
-def _maker(url: str) -> Callable[[str], Any]:
+def _maker(url: str, calls: list[tuple[str, str, Json]]) -> Callable[[str], Any]:
     session = boto3.Session("testing", "testing", region_name="us-east-1")
+
+    def note(params: Json, model: Any, **_: Any) -> None:
+        calls.append((model.service_model.service_name, model.name, dict(params)))
 
     def make(service: str) -> Any:
         where = {"endpoint_url": url} if service in SERVICES else {}
-        return session.client(service, **where)
+        client = session.client(service, **where)
+        client.meta.events.register("provide-client-params", note)
+        return client
 
     return make
