@@ -36,7 +36,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-house test-components test-docker check format lock tensorboard audit bench bench-images bench-serving soak fuzz serve clean
+.PHONY: help setup run test test-house test-components test-docker test-e2e check check-stacks format lock tensorboard audit bench bench-images bench-serving soak fuzz serve clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -73,7 +73,7 @@ serve: $(READY) ## serve the newest approved package: make serve PORT=8080 NAME=
 test: check ## check and run the fast tests
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-house test-components
 
-FAST := -q --durations=5 -m "not docker"
+FAST := -q --durations=5 -m "not docker and not e2e"
 # The two halves take about as long, so that both cores have work to the end.
 ENDPOINT := tests/endpoint tests/faults tests/test_parity.py
 
@@ -87,11 +87,23 @@ test-components: $(READY) ## run the tests of the components, the endpoint and c
 test-docker: $(READY) ## build the images and run the tests in a Docker engine
 	@ci/with-engine $(BIN)/pytest -q --durations=10 -m docker tests/docker $(ARGS)
 
-check: $(READY) ## format, lint, types, and the house's own rules
+check: $(READY) check-stacks ## format, lint, types, templates, and the house's own rules
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/python -m ci check
+
+# Three readers of the templates, each with an eye of its own: types and references; the
+# house's rules; the rules of the trade (ci/checkov.yaml says what is left out, and why).
+CHECKOV := .venv-tools/checkov
+check-stacks: $(READY) $(CHECKOV)/.ready .venv-tools/cfn-guard/.ready ## hold the CloudFormation templates to their linters
+	$(BIN)/cfn-lint ci/stacks/*.yaml
+	$(BIN)/python -m ci guard
+	$(CHECKOV)/bin/python $(CHECKOV)/bin/checkov --config-file ci/checkov.yaml
+
+# AWS on this machine: MiniStack runs the stacks, moto is SageMaker.
+test-e2e: $(READY) .venv-tools/ministack/.ready ## deploy the stacks on emulators and put them to work
+	$(BIN)/pytest -q --durations=10 -m e2e tests/e2e $(ARGS)
 
 format: $(READY) ## format the code and rewrite the generated tables
 	$(BIN)/ruff format --quiet .

@@ -4,6 +4,7 @@ VisionloopError          shared.component.errors, exit status 1
 ├── EngineError          no engine, no BuildKit, no space on its disk
 ├── BuildError           an image cannot be built, or is not what it should be
 ├── PushError            a registry refuses
+├── DeployError          a stack cannot be created or updated
 ├── HistoryError         a commit range cannot be read
 ├── SbomError            an image's packages cannot be listed
 ├── AuditError           packages are known to be vulnerable, or the allow-list is wrong
@@ -28,6 +29,10 @@ class BuildError(VisionloopError):
 
 class PushError(VisionloopError):
     """A registry refuses an image."""
+
+
+class DeployError(VisionloopError):
+    """A stack cannot be created or updated."""
 
 
 class HistoryError(VisionloopError):

@@ -19,6 +19,7 @@ from typing import Any
 from components.retrain.decide import WAITS, Decision, Outcome, Wake, before_looking, decide
 from components.retrain.lake import read_lake
 from components.retrain.state import Start, State, StateFile
+from shared.component import logs
 from shared.component.operator import ParameterStore, read_operator
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class Clients:
 
 def handle(event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's
     """Look once for all messages of a batch."""
-    logging.getLogger().setLevel(logging.INFO)
+    logs.configure()
     wakes = read_wakes(event)
     Look(Clients.connect(), Settings.from_environ()).run(wakes)
     return {"batchItemFailures": []}
