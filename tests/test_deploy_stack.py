@@ -106,7 +106,7 @@ def test_every_state_is_reached_and_every_loop_waits() -> None:
     for state in STATES.values():
         reached |= set(_next(state))
     assert reached == set(STATES)
-    for name in ("StageVersion", "Watch", "Finish", "RollBack", "Plan"):
+    for name in ("StageVersion", "Promote", "Watch", "Finish", "RollBack", "Plan"):
         came_from = [n for n, state in STATES.items() if name in _next(state)]
         kinds = sorted(STATES[n]["Type"] for n in came_from)
         assert kinds == ["Pass", "Wait"], f"{name} begins its limit once and is asked again"

@@ -99,7 +99,7 @@ class FunctionTarget:
     def ask_live(self, job: Job) -> Ask:  # noqa: ARG002 - the alias knows
         return self._asker(_ALIAS)
 
-    def promote(self, job: Job) -> None:
+    def promote(self, job: Job) -> bool:
         """Send a tenth to the version; all where nothing served before."""
         version, alias = self._version_of(job), self._alias()
         if alias is None:
@@ -108,6 +108,7 @@ class FunctionTarget:
             )
         elif version not in (alias["FunctionVersion"], *_weights(alias)):
             self._point(alias["FunctionVersion"], {version: _CANARY_WEIGHT}, str(self._clock()))
+        return True
 
     def is_promoted(self, job: Job) -> bool:
         """Watch the alarm while the canary lasts, then send all."""

@@ -125,7 +125,7 @@ class HostedTarget:
     def ask_live(self, job: Job) -> Ask:  # noqa: ARG002
         return self._asker(self._live)
 
-    def promote(self, job: Job) -> None:
+    def promote(self, job: Job) -> bool:
         """Create the endpoint, or update it with what its style asks for."""
         endpoint = self._describe(self._live)
         name = job.name(self._settings.base)
@@ -134,9 +134,12 @@ class HostedTarget:
             self._client.create_endpoint(
                 EndpointName=self._live, EndpointConfigName=name, Tags=self._tags(job)
             )
-            return
-        if endpoint["EndpointStatus"] in _BUSY or endpoint["EndpointConfigName"] == name:
-            return  # this is a second attempt
+            return True
+        pending = endpoint.get("PendingDeploymentSummary", {}).get("EndpointConfigName")
+        if name in (endpoint["EndpointConfigName"], pending):
+            return True  # this is a second attempt
+        if endpoint["EndpointStatus"] in _BUSY:  # scaling, for example
+            return False
         options = self._style.before_update(endpoint)
         self._client.update_endpoint(
             EndpointName=self._live,
@@ -144,6 +147,7 @@ class HostedTarget:
             RetainAllVariantProperties=False,
             **options,
         )
+        return True
 
     def is_promoted(self, job: Job) -> bool:
         endpoint = self._describe(self._live)

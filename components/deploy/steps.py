@@ -27,8 +27,14 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 # Seconds from the loop's begin. SageMaker gives up on an endpoint after an hour; an update
 # with its canary takes up to 5,400 s (endpoint.py).
-LIMITS_S = {"plan": 4 * 3600, "stage": 4500, "watch": 7200, "finish": 3600, "roll_back": 7200}
-_READY, _PENDING = {"status": "ready"}, {"status": "pending"}
+LIMITS_S = {
+    "plan": 4 * 3600,
+    "stage": 4500,
+    "promote": 3600,
+    "watch": 7200,
+    "finish": 3600,
+    "roll_back": 7200,
+}
 
 
 class Steps:
@@ -125,8 +131,7 @@ class Steps:
 
     def _promote(self, job: Job) -> Json:
         self._heed_registry(job)
-        self._target.promote(job)
-        return _READY
+        return _status(self._target.promote(job))
 
     def _prove_live(self, job: Job) -> Json:
         said = self._prove(job, self._target.ask_live(job))
@@ -165,7 +170,7 @@ class Steps:
         subject, text = compose(
             self._settings.base,
             outcome,
-            int(event.get("version") or 0),
+            int(event.get("version") or event.get("package", "").rpartition("/")[2] or 0),
             serving,
             reason,
             event["execution"],
@@ -214,4 +219,4 @@ class Steps:
 
 
 def _status(is_done: bool) -> Json:
-    return dict(_READY if is_done else _PENDING)
+    return {"status": "ready" if is_done else "pending"}

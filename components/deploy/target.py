@@ -33,8 +33,8 @@ class Target(Protocol):
         """Return how to ask the version that gets no traffic."""
         ...
 
-    def promote(self, job: Job) -> None:
-        """Begin to send traffic to the version."""
+    def promote(self, job: Job) -> bool:
+        """Begin to send traffic to the version; false: something else is being changed."""
         ...
 
     def is_promoted(self, job: Job) -> bool:

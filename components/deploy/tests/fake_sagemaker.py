@@ -164,6 +164,9 @@ class FakeSageMaker:
         if endpoint["EndpointStatus"] == "Gone":
             del self.endpoints[given["EndpointName"]]
             raise missing(f'endpoint "{given["EndpointName"]}"')
+        if "_pending" in endpoint:
+            pending = {"EndpointConfigName": endpoint["_pending"], "ProductionVariants": []}
+            endpoint["PendingDeploymentSummary"] = pending
         (variant,) = self.configs[endpoint["EndpointConfigName"]]["ProductionVariants"]
         count = variant.get("InitialInstanceCount", 0)
         return {key: value for key, value in endpoint.items() if key[0] != "_"} | {
@@ -180,6 +183,7 @@ class FakeSageMaker:
             raise RefusalError("ValidationException", "Cannot update in-progress endpoint.")
         self.on_update()
         endpoint |= {"EndpointStatus": "Updating", "_looks": self.looks, "_next": "InService"}
+        endpoint["_pending"] = given["EndpointConfigName"]
         if self.update_ends == "rolled_back":
             endpoint["_reason"] = "One or more configured alarm(s) went into ALARM"
         elif self.update_ends == "stuck":
@@ -214,7 +218,8 @@ class FakeSageMaker:
     @staticmethod
     def _settle(endpoint: Json) -> None:
         endpoint["EndpointStatus"] = endpoint.pop("_next")
-        endpoint.pop("FailureReason", None)
+        for key in ("FailureReason", "PendingDeploymentSummary", "_pending"):
+            endpoint.pop(key, None)
         if "_reason" in endpoint:
             endpoint["FailureReason"] = endpoint.pop("_reason")
         if "_config" in endpoint:

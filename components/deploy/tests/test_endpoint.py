@@ -11,7 +11,7 @@ from components.deploy.errors import (
     StagingError,
     WithdrawnError,
 )
-from components.deploy.tests.drive import EXECUTION, act, deploy, plan
+from components.deploy.tests.drive import EXECUTION, act, deploy, plan, step
 from components.deploy.tests.fake_sagemaker import Json
 from components.deploy.tests.stage import ALARMS, BASE, Stage, broken, set_parameter, sound
 
@@ -179,8 +179,8 @@ def test_a_package_withdrawn_meanwhile_gets_no_traffic(
 ) -> None:
     job = plan(endpoint, endpoint.register(1))["job"]
     steps = ["stage", "prove_staged", "promote", "watch", "prove_live"]
-    for step in steps[: steps.index(action)]:
-        act(endpoint, step, job)
+    for before in steps[: steps.index(action)]:
+        act(endpoint, before, job)
     endpoint.set_status(1, status)
     with pytest.raises(WithdrawnError, match=f"is {status}; approve it again"):
         act(endpoint, action, job)
@@ -198,6 +198,18 @@ def test_every_action_can_be_repeated(endpoint: Stage) -> None:
     for _ in range(2):
         act(endpoint, "roll_back", job)
     assert live(endpoint)["EndpointConfigName"] == job["previous"]
+
+
+def test_an_endpoint_that_is_being_scaled_is_updated_afterwards(endpoint: Stage) -> None:
+    deploy(endpoint, endpoint.register(1))
+    job = plan(endpoint, endpoint.register(2))["job"]
+    act(endpoint, "stage", job)
+    live(endpoint).update(EndpointStatus="Updating", _looks=1, _next="InService")
+    assert step(endpoint, "promote", job) == {"status": "pending"}
+    assert endpoint.aws.sagemaker.asked("UpdateEndpoint") == []
+    act(endpoint, "promote", job)
+    act(endpoint, "watch", job)
+    assert live(endpoint)["EndpointConfigName"] == f"{BASE}-v2-{job['suffix']}"
 
 
 def test_the_operators_least_counts_without_a_deployment(endpoint: Stage) -> None:

@@ -53,3 +53,16 @@ def test_of_many_who_take_it_from_a_dead_holder_one_gets_it(s3: Any) -> None:
     with ThreadPoolExecutor(8) as pool:
         taken = list(pool.map(lock.take, [str(number) for number in range(16)]))
     assert taken.count(True) == 1
+
+
+def test_who_reads_a_dead_holder_too_late_does_not_get_it(s3: Any) -> None:
+    quick = Lock(s3, BUCKET, {"quick"}.__contains__)
+    quick.take("dead")
+
+    def is_running(execution: str) -> bool:
+        assert execution == "dead"
+        assert quick.take("quick"), "between the slow one's look and its write"
+        return False
+
+    assert not Lock(s3, BUCKET, is_running).take("slow")
+    assert quick.take("quick")

@@ -69,6 +69,19 @@ def test_a_dead_executions_lock_is_taken_over(endpoint: Stage) -> None:
     assert plan(endpoint, arn, f"{EXECUTION}-next")["verdict"] == "deploy"
 
 
+def test_what_changes_while_the_lock_is_taken_counts(endpoint: Stage) -> None:
+    arn = endpoint.register(1)
+
+    def withdraw(**_: Any) -> None:
+        endpoint.set_status(1, "Rejected")
+
+    endpoint.clients["s3"].meta.events.register("before-call.s3.PutObject", withdraw)
+    said = plan(endpoint, arn)
+    assert (said["verdict"], said["job"]) == ("nothing", None)
+    found = endpoint.clients["s3"].get_object(Bucket=BUCKET, Key="deploy/lock.json")
+    assert json.loads(found["Body"].read()) == {"execution": ""}
+
+
 def test_the_lock_is_free_after_the_end(endpoint: Stage) -> None:
     deploy(endpoint, endpoint.register(1))
     found = endpoint.clients["s3"].get_object(Bucket=BUCKET, Key="deploy/lock.json")
@@ -121,7 +134,8 @@ def test_a_notice_leaves_even_where_nothing_can_be_read(endpoint: Stage) -> None
     fake = endpoint.aws.sagemaker
     fake.endpoints.clear()
     fake.call = _refuse  # type: ignore[method-assign]
-    _, text = report(endpoint, "not_started", version=2, reason="because")
+    subject, text = report(endpoint, "not_started", package="x/2", reason="because")
+    assert subject == "visionloop-dev: version 2 is not deployed"
     assert "Serving:   unknown: " in text
     assert "Why:       because" in text
 
