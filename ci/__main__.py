@@ -26,6 +26,7 @@ COMMANDS = {
     "cleanup": "list what the project made in AWS; remove all of it with --yes",
     "cost": "estimate a month, idle and in use, and a training run",
     "deploy": "create or update the stacks on AWS, after showing what it would do",
+    "diagram": "draw services and what triggers what, from templates and pipeline",
     "fuzz": "throw odd bytes at all that reads a client's bytes",
     "guard": "hold the stacks to the house's own rules by cfn-guard",
     "invoke": "send images to an endpoint, or prove it on its golden images",
