@@ -48,8 +48,6 @@ def stage(emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) -> Dep
     stage = Stage("visionloop", "dev", emulators.client, root, root / "none", pause=lambda _: None)
     said: list[str] = []
     stage.apply(GIVEN, said.append)
-    for function in emulators.client("lambda").list_functions()["Functions"]:
-        point_to_moto(emulators, function)
     return Deployed(emulators, stage, said)
 
 
@@ -79,12 +77,3 @@ def write_repository(root: Path) -> None:
 
 def _statements(body: dict[str, Any]) -> list[Any]:
     return list(body["Properties"].get("PolicyDocument", {"Statement": [None]})["Statement"])
-
-
-def point_to_moto(emulators: Emulators, function: dict[str, Any]) -> None:
-    """Let a function reach SageMaker, which MiniStack has none of."""
-    variables = function["Environment"]["Variables"]
-    emulators.client("lambda").update_function_configuration(
-        FunctionName=function["FunctionName"],
-        Environment={"Variables": variables | {"AWS_ENDPOINT_URL_SAGEMAKER": emulators.moto}},
-    )

@@ -90,14 +90,16 @@ def running_emulators(folder: Path) -> Iterator[Emulators]:
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
             "LOG_LEVEL": "INFO",
+            # Functions inherit it: MiniStack has no SageMaker.
+            "AWS_ENDPOINT_URL_SAGEMAKER": f"http://127.0.0.1:{moto}",
         }
-        stack.enter_context(
-            _server([str(MINISTACK)], environ, log, f"{ministack}/_ministack/health")
-        )
         moto_command = [str(MOTO), "-H", "127.0.0.1", "-p", str(moto)]
         moto_environ = {"PATH": os.environ["PATH"], "HOME": str(home)}
         moto_log = folder / "moto.log"
         stack.enter_context(_server(moto_command, moto_environ, moto_log, f"{moto}/moto-api/"))
+        stack.enter_context(
+            _server([str(MINISTACK)], environ, log, f"{ministack}/_ministack/health")
+        )
         yield Emulators(f"http://127.0.0.1:{ministack}", f"http://127.0.0.1:{moto}", log)
 
 
