@@ -2,7 +2,7 @@
 
     python -m ci deploy --stage dev --dry-run      what it would do
     python -m ci deploy --stage dev                shows that, asks, and does it
-    python -m ci deploy --stage dev --yes --set NoticeEmail=ops@example.org --set Target=serverless
+    python -m ci deploy --stage dev --yes --set NoticeEmail=ops@example.com --set Target=serverless
 
 The same command updates. What operators have tuned stays as it is; parameters of the stacks
 that are not given keep the values they have, or their templates' defaults. An interrupted or
