@@ -67,7 +67,7 @@ def is_caught(rule: str, event: Any) -> bool:
     [
         (BASE, "Approved", True),
         (BASE, "Rejected", True),
-        (BASE, "PendingManualApproval", False),
+        (BASE, "PendingManualApproval", True),  # what serves may have been set back to it
         (f"{BASE}-blue", "Approved", False),
         ("visionloop-prod", "Approved", False),
     ],

@@ -41,6 +41,7 @@ class Facts:
     """What a decision rests on.
 
     version: of the event's package; 0: it is gone from the registry.
+    is_undecided: the event's package is neither approved nor rejected.
     approved: versions that are approved now, in any order.
     missing_alarms: without them nothing would take a bad version back.
     """
@@ -49,6 +50,7 @@ class Facts:
     approved: frozenset[int]
     serving: Serving
     missing_alarms: tuple[str, ...] = ()
+    is_undecided: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ def _why_not(facts: Facts, wanted: int) -> str:
 def _why_nothing(facts: Facts, wanted: int) -> str:
     """Return why all is as it should be, "" where it is not."""
     now, version = facts.serving.version, facts.version
+    if facts.is_undecided and version != now:
+        return f"version {version} awaits a decision"  # what it may become has an event of its own
     if not wanted and not now:
         return "nothing is approved and nothing serves"
     if wanted == now:

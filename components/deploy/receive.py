@@ -14,11 +14,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from components.deploy.clients import Clients, code_of
-from components.deploy.registry import APPROVED, Package, read_package
+from components.deploy.registry import Package, read_package
 from components.deploy.settings import Settings
 
 log = logging.getLogger(__name__)
-_TELLING = (APPROVED, "Rejected")  # a package that waits changes nothing
 _NAME_CHARS = 80  # Step Functions' limit
 
 
@@ -42,8 +41,8 @@ def receive(
 
 def _start(arn: str, clients: Clients, settings: Settings) -> None:
     package = read_package(clients["sagemaker"], arn)  # the payload may be old, or anybody's
-    if package is None or package.group != settings.base or package.status not in _TELLING:
-        log.info("%s: %s; nothing to do", arn, package.status if package else "gone")
+    if package is None or package.group != settings.base:
+        log.info("%s is %s; nothing to do", arn, "of another group" if package else "gone")
         return
     name = name_of(package)
     try:

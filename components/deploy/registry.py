@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from components.deploy.clients import is_missing
 
-APPROVED = "Approved"
+APPROVED, REJECTED = "Approved", "Rejected"
 
 
 @dataclass(frozen=True)

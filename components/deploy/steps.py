@@ -19,7 +19,7 @@ from components.deploy.job import Job, suffix_of
 from components.deploy.lock import Lock
 from components.deploy.notice import compose, reason_in
 from components.deploy.plan import Decision, Facts, Serving, Verdict, decide
-from components.deploy.registry import APPROVED, approved_versions, read_package
+from components.deploy.registry import APPROVED, REJECTED, approved_versions, read_package
 from components.deploy.settings import Settings
 from components.deploy.target import Target
 
@@ -114,7 +114,8 @@ class Steps:
         serving = self._target.serving()
         version = package.version if package else 0
         missing = self._missing_alarms()
-        decision = decide(Facts(version, frozenset(approved), serving, missing))
+        is_undecided = package is not None and package.status not in (APPROVED, REJECTED)
+        decision = decide(Facts(version, frozenset(approved), serving, missing, is_undecided))
         if decision.verdict is not Verdict.DEPLOY:
             return decision, None
         wanted = read_package(client, approved[decision.version])

@@ -44,6 +44,22 @@ def test_nothing_is_deployed_without_the_alarms_that_would_take_it_back() -> Non
     assert decide(Facts(5, frozenset({5}), V5, ("x",))).verdict is Verdict.NOTHING
 
 
+@pytest.mark.parametrize(
+    ("version", "approved", "verdict", "about"),
+    [
+        (7, {5}, "nothing", 5),  # just registered
+        (7, {5, 6}, "nothing", 6),  # and no reason to try 6 again, which failed
+        (5, {4}, "deploy", 4),  # what serves was set back to pending: withdrawn, too
+        (5, set(), "tell", 5),
+    ],
+)
+def test_a_package_that_awaits_its_decision_changes_nothing_unless_it_serves(
+    version: int, approved: set[int], verdict: str, about: int
+) -> None:
+    decision = decide(Facts(version, frozenset(approved), V5, is_undecided=True))
+    assert (decision.verdict, decision.version) == (verdict, about)
+
+
 @pytest.mark.parametrize("serving", [NOTHING, V5, Serving(2, "x")])
 def test_only_an_approved_version_is_ever_deployed(serving: Serving) -> None:
     for bits in range(64):

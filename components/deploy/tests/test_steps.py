@@ -82,6 +82,16 @@ def test_what_changes_while_the_lock_is_taken_counts(endpoint: Stage) -> None:
     assert json.loads(found["Body"].read()) == {"execution": ""}
 
 
+@pytest.mark.parametrize(
+    ("status", "verdict"), [("PendingManualApproval", "nothing"), ("Rejected", "deploy")]
+)
+def test_a_rejection_makes_room_and_a_registration_does_not(
+    endpoint: Stage, status: str, verdict: str
+) -> None:
+    endpoint.register(1)
+    assert plan(endpoint, endpoint.register(2, status=status))["verdict"] == verdict
+
+
 def test_the_lock_is_free_after_the_end(endpoint: Stage) -> None:
     deploy(endpoint, endpoint.register(1))
     found = endpoint.clients["s3"].get_object(Bucket=BUCKET, Key="deploy/lock.json")
