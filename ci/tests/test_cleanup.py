@@ -16,8 +16,7 @@ from moto import mock_aws
 
 from ci.cleanup import main
 from ci.cleanup.command import kinds_of, remove_all, take_stock
-from ci.cleanup.inventory import Aws, Item, Scope, is_gone
-from ci.cleanup.storage import log_groups
+from ci.cleanup.inventory import Aws, Scope
 from ci.errors import CleanupError
 from ci.problems import REPOSITORY
 from ci.tests.cleanup_account import ACCOUNT, Faulty, connect, execution_of, furnish
@@ -264,6 +263,31 @@ def test_one_key_that_hides_is_a_neighbours_but_where_all_hide_we_know_nothing(o
     assert "may not describe_key" in listing.unknown["key"]
 
 
+def _aws(connected: Callable[[str], Any], **more: Any) -> Aws:
+    return Aws(Scope("visionloop", "dev"), load_prices(), connected, **more)
+
+
+def test_an_end_that_does_not_come_is_given_up_after_a_while(ours: None) -> None:
+    now = [0.0]
+
+    def pause(seconds: float) -> None:
+        now[0] += seconds
+
+    def stubborn(service: str) -> Any:
+        client = connect(service)
+        if service == "sagemaker":
+            client.stop_pipeline_execution = lambda **_: None
+        return client
+
+    aws = _aws(stubborn, pause=pause, clock=lambda: now[0])
+    kinds = [kind for kind in kinds_of(aws, REPOSITORY) if kind.name == "pipeline execution"]
+    failures, left = remove_all(kinds, take_stock(kinds), io.StringIO())
+    ((arn, reason),) = failures.items()
+    assert "still there after 900 s; run the command again" in reason
+    assert len(left.found) == 1
+    assert execution_of(arn).pipeline_execution_status == "Executing"
+
+
 def test_a_bucket_that_never_becomes_empty_is_given_up_with_the_reason(
     ours: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -303,114 +327,6 @@ def test_repositories_below_the_project_go_by_their_stage() -> None:
     assert main(REMOVE, connect=connect) == 0
     left = connect("ecr").describe_repositories()["repositories"]
     assert {r["repositoryName"] for r in left} == {"visionloop/evaluate", "visionloop/untagged"}
-
-
-def _aws(connected: Callable[[str], Any], **more: Any) -> Aws:
-    return Aws(Scope("visionloop", "dev"), load_prices(), connected, **more)
-
-
-def test_an_end_that_does_not_come_is_given_up_after_a_while(ours: None) -> None:
-    now = [0.0]
-
-    def pause(seconds: float) -> None:
-        now[0] += seconds
-
-    def stubborn(service: str) -> Any:
-        client = connect(service)
-        if service == "sagemaker":
-            client.stop_pipeline_execution = lambda **_: None
-        return client
-
-    aws = _aws(stubborn, pause=pause, clock=lambda: now[0])
-    kinds = [kind for kind in kinds_of(aws, REPOSITORY) if kind.name == "pipeline execution"]
-    failures, left = remove_all(kinds, take_stock(kinds), io.StringIO())
-    ((arn, reason),) = failures.items()
-    assert "still there after 900 s; run the command again" in reason
-    assert len(left.found) == 1
-    assert execution_of(arn).pipeline_execution_status == "Executing"
-
-
-def test_what_is_made_anew_while_the_rest_goes_is_taken_in_the_next_pass() -> None:
-    class Hydra:
-        name = "head"
-
-        def __init__(self) -> None:
-            self.heads, self.grown = ["a"], 0
-
-        def items(self) -> Iterator[Item]:
-            return iter([Item(head) for head in self.heads])
-
-        def delete(self, item: Item) -> None:
-            self.heads.remove(item.id)
-            if self.grown < 2:
-                self.grown += 1
-                self.heads.append(f"grown {self.grown}")
-
-    kind = Hydra()
-    assert remove_all([kind], take_stock([kind]), io.StringIO())[1].is_empty
-
-
-@pytest.mark.parametrize(
-    ("name", "is_ours"),
-    [
-        ("visionloop-dev", True),
-        ("visionloop-dev-data", True),
-        ("visionloop-dev2", False),
-        ("visionloop-dev2-data", False),
-        ("visionloop-developer", False),
-        ("my-visionloop-dev", False),
-        ("visionloop", False),
-    ],
-)
-def test_a_name_is_ours_whole_or_up_to_a_dash(name: str, is_ours: bool) -> None:
-    assert Scope("visionloop", "dev").owns(name, TAGS) is is_ours
-
-
-@pytest.mark.parametrize(
-    ("name", "tags", "is_ours"),
-    [
-        ("visionloop-dev-x", {}, False),
-        ("visionloop-dev-x", {"project": "visionloop"}, False),
-        ("visionloop-dev-x", {"project": "visionloop", "stage": "prod"}, False),
-        ("visionloop-dev", {"project": "visionloop"}, True),
-        ("visionloop-dev", {"project": "visionloop", "stage": "prod"}, False),
-        ("visionloop-dev", {"project": "other"}, False),
-        ("visionloop-dev", {}, False),
-    ],
-)
-def test_tags_decide_with_the_name(name: str, tags: dict[str, str], is_ours: bool) -> None:
-    assert Scope("visionloop", "dev").owns(name, tags) is is_ours
-
-
-@pytest.mark.parametrize(
-    ("code", "message", "expected"),
-    [
-        ("ResourceNotFoundException", "", True),
-        ("NoSuchBucket", "", True),
-        ("AWS.SimpleQueueService.NonExistentQueue", "", True),
-        ("ValidationException", "Could not find endpoint", True),
-        ("ValidationError", "Stack with id x does not exist", True),
-        ("ValidationException", "Cannot update in-progress endpoint", False),
-        ("AccessDeniedException", "x does not exist or you may not", False),
-        ("ThrottlingException", "", False),
-    ],
-)
-def test_gone_is_told_from_refused(code: str, message: str, expected: bool) -> None:
-    err = ClientError({"Error": {"Code": code, "Message": message}}, "Delete")
-    assert is_gone(err) is expected
-
-
-def test_untagged_log_groups_are_known_by_whole_names_out_of_the_templates() -> None:
-    function = {
-        "Type": "AWS::Lambda::Function",
-        "Properties": {"FunctionName": {"Fn::Sub": "${Project}-${Stage}-retrain"}},
-    }
-    found = log_groups({"triggers": {"Resources": {"F": function}}}, "visionloop", "dev")
-    assert found == {
-        "/aws/lambda/visionloop-dev-retrain",
-        "/aws/lambda/visionloop-dev-predict",
-        "/aws/sagemaker/Endpoints/visionloop-dev",
-    }
 
 
 def test_project_and_stage_have_to_be_named(capsys: pytest.CaptureFixture[str]) -> None:
