@@ -31,6 +31,7 @@ from components.inference.outbox import Outbox
 from components.inference.prediction_log import PredictionLog
 from components.inference.records import AnswerRecord, RecordError, TallyRecord, decode
 from components.inference.review import Review
+from components.inference.review_rules import watch_operators
 from components.inference.sinks import FolderSink, Sink, open_sink
 from shared.component.errors import InputError, VisionloopError
 from shared.component.logs import configure
@@ -65,6 +66,7 @@ class Settings:
     log_share: float
     review_per_day: int
     batch_s: float
+    operator_path: str = ""
 
     @property
     def dimensions(self) -> dict[str, str]:
@@ -92,6 +94,7 @@ class Collector:
         self._log = PredictionLog(self._outbox, settings.log_part_s, settings.log_share)
         self._review = Review(self._outbox, settings.spool, settings.review_per_day)
         self._metrics = MetricsWindow(settings.dimensions)
+        self._operators = watch_operators(settings.operator_path, settings.state)
         self._drift = _drift_watch(settings)
         self._told: dict[str, int] = {}
         self._next_lines_s = clock() + settings.metrics_interval_s
@@ -141,6 +144,8 @@ class Collector:
     def close(self) -> None:
         """Bring away metrics, log part, window."""
         self._inbox.close()
+        if self._operators:
+            self._operators.close()
         self._log.flush()
         if self._drift:
             self._drift.close(self._clock())
@@ -212,6 +217,7 @@ def _parse(argv: Sequence[str]) -> Settings:
     for name in ("socket", "state", "spool", "bundle"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--sink", default="", help="s3://bucket/prefix, a path, or empty")
+    parser.add_argument("--operator-path", default="", help="of Parameter Store, or empty")
     for name in ("endpoint-name", "variant-name", "model-version"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--metrics-interval-s", type=float, default=60)

@@ -73,6 +73,7 @@ def run(
     embedding_share: float,
     min_confidence: float,
     sampling_interval: int,
+    operator_path: str,
     metrics_interval_s: float,
     drift_interval_s: float,
 ) -> None:
@@ -97,7 +98,7 @@ def run(
         limits = Limits(workers, batch_size, batch_delay_ms, timeout_s, payload)
         server = ServerSettings(java, folder, path, limits, fork)
         collector = CollectorSettings(
-            sink, endpoint_name, variant_name, metrics_interval_s, drift_interval_s
+            sink, endpoint_name, variant_name, operator_path, metrics_interval_s, drift_interval_s
         )
         uvloop.run(Supervisor(worker, server, collector, bundle, bind, port).serve())
 

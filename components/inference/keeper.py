@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.inference.review_rules import ReviewRules
 from shared.component.files import atomic
 
 LOW_CONFIDENCE = "low_confidence"
@@ -40,26 +41,26 @@ class Kept:
 class Keeper:
     """One worker's share of the review queue.
 
-    min_confidence: on a scale of 0 to 100, as an operator sets it; below it is kept.
-    sampling_interval: every n-th prediction is kept, 0 for none. The count starts at
-        a random phase, so that many short-lived workers together keep the right share.
+    rules: returns the rules in force, which may change at any time. The count towards the
+        next audit sample starts at a random phase, so that many short-lived workers together
+        keep the right share.
     per_minute: images kept at most; more than that are not asked for.
     """
 
     def __init__(
         self,
         spool: Path,
-        min_confidence: float = 70.0,
-        sampling_interval: int = 1000,
+        rules: Callable[[], ReviewRules] = ReviewRules,
         per_minute: int = 60,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._spool = spool
-        self._min_confidence = min_confidence
-        self._interval = sampling_interval
+        self._rules = rules
         self._per_minute = per_minute
         self._clock = clock
-        self._until_sample = secrets.randbelow(sampling_interval) + 1 if sampling_interval else 0
+        self._interval = 0
+        self._until_sample = 0
+        self._next_sample_s = 0.0
         self._minute = -1
         self._kept_this_minute = 0
 
@@ -82,15 +83,31 @@ class Keeper:
         return Kept(path.name, sha256, reasons)
 
     def _reasons(self, confidence: float) -> tuple[str, ...]:
-        reasons: tuple[str, ...] = (
-            (LOW_CONFIDENCE,) if 100 * confidence < self._min_confidence else ()
-        )
-        if self._interval:
-            self._until_sample -= 1
-            if self._until_sample == 0:
-                self._until_sample = self._interval
-                reasons += (SAMPLED,)
+        rules = self._rules()
+        if not rules.is_on:
+            return ()
+        reasons: tuple[str, ...] = ()
+        if 100 * confidence < rules.min_confidence:
+            reasons += (LOW_CONFIDENCE,)
+        if self._is_sampled(rules):
+            reasons += (SAMPLED,)
         return reasons
+
+    def _is_sampled(self, rules: ReviewRules) -> bool:
+        if rules.sampling_interval != self._interval:
+            self._interval = rules.sampling_interval
+            self._until_sample = secrets.randbelow(self._interval) + 1 if self._interval else 0
+        if not self._interval:
+            return False
+        self._until_sample -= 1
+        if self._until_sample:
+            return False
+        self._until_sample = self._interval
+        now_s = self._clock()
+        if now_s < self._next_sample_s:
+            return False
+        self._next_sample_s = now_s + rules.sampling_pause_s
+        return True
 
     def _has_room(self) -> bool:
         minute = int(self._clock() // _MINUTE_S)

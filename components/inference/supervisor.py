@@ -54,6 +54,7 @@ class CollectorSettings:
     sink: str
     endpoint_name: str
     variant_name: str
+    operator_path: str
     metrics_interval_s: float
     drift_interval_s: float
 
@@ -245,6 +246,7 @@ class Supervisor:
             "--metrics-interval-s": settings.metrics_interval_s,
             "--drift-interval-s": settings.drift_interval_s,
             "--log-share": worker.review.log_share,
+            "--operator-path": settings.operator_path,
         }
         words = [str(word) for pair in flags.items() for word in pair]
         return [sys.executable, "-m", "components.inference.collector", *words]

@@ -21,6 +21,7 @@ from components.inference.drift_flag import DriftFlag
 from components.inference.keeper import Keeper, Kept
 from components.inference.lifeline import end_with_java
 from components.inference.records import AnswerRecord, ImageRecord, is_sampled, pack
+from components.inference.review_rules import ReviewRules, RulesFile, rules_path
 from components.inference.settings import WorkerSettings
 from components.inference.telemetry import NoTelemetry, RecordSender, Telemetry
 from components.inference.thinning import Thinner
@@ -138,9 +139,9 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
             self._thinner = Thinner(self._settings.records_per_s)
         review = self._settings.review
         if review.is_kept:
-            self._keeper = Keeper(
-                self._settings.spool, review.min_confidence, review.sampling_interval
-            )
+            given = ReviewRules(review.min_confidence, review.sampling_interval)
+            rules = RulesFile(rules_path(self._settings.state), given)
+            self._keeper = Keeper(self._settings.spool, rules)
 
     def _report(self, work: Work) -> list[tuple[str, str]]:
         """Report a request, or return its images' labels and formats for the front to count."""

@@ -6,10 +6,15 @@ import hashlib
 import itertools
 
 from components.inference.keeper import NAME_PATTERN, Keeper, Kept
+from components.inference.review_rules import ReviewRules
+
+
+def rules(**given):
+    return lambda: ReviewRules(**given)
 
 
 def test_an_unsure_image_is_kept_whole_under_its_hash(tmp_path):
-    kept = Keeper(tmp_path, sampling_interval=0).consider(b"pixels", "jpg", 0.699)
+    kept = Keeper(tmp_path, rules(sampling_interval=0)).consider(b"pixels", "jpg", 0.699)
     sha256 = hashlib.sha256(b"pixels").hexdigest()
     assert kept == Kept(f"{sha256}.jpg", sha256, ("low_confidence",))
     assert (tmp_path / kept.kept).read_bytes() == b"pixels"
@@ -18,14 +23,14 @@ def test_an_unsure_image_is_kept_whole_under_its_hash(tmp_path):
 
 
 def test_a_sure_image_is_not_kept(tmp_path):
-    assert Keeper(tmp_path, sampling_interval=0).consider(b"pixels", "jpg", 0.70) == Kept()
+    assert Keeper(tmp_path, rules(sampling_interval=0)).consider(b"pixels", "jpg", 0.70) == Kept()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_every_nth_is_kept_from_a_random_start(tmp_path):
     starts = set()
     for _ in range(30):
-        keeper = Keeper(tmp_path, sampling_interval=10, per_minute=1000)
+        keeper = Keeper(tmp_path, rules(sampling_interval=10), per_minute=1000)
         reasons = [keeper.consider(b"p", "png", 1.0).reasons for _ in range(100)]
         kept = [n for n, why in enumerate(reasons) if why == ("sampled",)]
         assert len(kept) == 10
@@ -35,7 +40,7 @@ def test_every_nth_is_kept_from_a_random_start(tmp_path):
 
 
 def test_both_reasons_are_given(tmp_path):
-    assert Keeper(tmp_path, sampling_interval=1).consider(b"p", "png", 0.1).reasons == (
+    assert Keeper(tmp_path, rules(sampling_interval=1)).consider(b"p", "png", 0.1).reasons == (
         "low_confidence",
         "sampled",
     )
@@ -43,7 +48,7 @@ def test_both_reasons_are_given(tmp_path):
 
 def test_a_minute_has_a_limit_and_the_next_begins_anew(tmp_path):
     now = [30.0]
-    keeper = Keeper(tmp_path, sampling_interval=0, per_minute=3, clock=lambda: now[0])
+    keeper = Keeper(tmp_path, rules(sampling_interval=0), per_minute=3, clock=lambda: now[0])
     first = [keeper.consider(bytes([n]), "jpg", 0.1) for n in range(5)]
     assert [bool(k.kept) for k in first] == [True, True, True, False, False]
     assert first[4] == Kept()
@@ -54,6 +59,30 @@ def test_a_minute_has_a_limit_and_the_next_begins_anew(tmp_path):
 def test_an_image_that_cannot_be_written_has_reasons_and_no_name(tmp_path):
     spool = tmp_path / "spool"
     spool.write_text("a file where the folder should be")
-    kept = Keeper(spool, sampling_interval=0).consider(b"pixels", "jpg", 0.1)
+    kept = Keeper(spool, rules(sampling_interval=0)).consider(b"pixels", "jpg", 0.1)
     assert kept.kept == ""
     assert kept.reasons == ("low_confidence",)
+
+
+def test_operators_change_the_rules_while_it_works(tmp_path):
+    in_force = [ReviewRules(sampling_interval=0)]
+    keeper = Keeper(tmp_path, lambda: in_force[0], per_minute=1000)
+    assert keeper.consider(b"p", "png", 0.75) == Kept()
+    in_force[0] = ReviewRules(min_confidence=80.0, sampling_interval=0)
+    assert keeper.consider(b"p", "png", 0.75).reasons == ("low_confidence",)
+    in_force[0] = ReviewRules(min_confidence=80.0, sampling_interval=1, is_on=False)
+    assert keeper.consider(b"p", "png", 0.75) == Kept()
+    in_force[0] = ReviewRules(min_confidence=0.0, sampling_interval=1)
+    assert keeper.consider(b"p", "png", 0.75).reasons == ("sampled",)
+
+
+def test_audit_samples_keep_their_distance_in_time(tmp_path):
+    now = [0.0]
+    every = rules(sampling_interval=1, sampling_pause_s=600.0)
+    keeper = Keeper(tmp_path, every, clock=lambda: now[0])
+    sampled = []
+    for second in range(0, 1900, 100):
+        now[0] = float(second)
+        if keeper.consider(b"p", "png", 1.0).reasons:
+            sampled.append(second)
+    assert sampled == [0, 600, 1200, 1800]
