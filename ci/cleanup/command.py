@@ -67,12 +67,12 @@ def main(
             _show(listing, scope, account, sys.stdout)
         if not arguments.yes:
             if arguments.json:
-                _show_json({"found": listing}, sys.stdout)
+                _show_json({"found": listing}, scope, sys.stdout)
             return 1 if listing.unknown else 0
         _confirm(scope, arguments.confirm, read or sys.stdin.readline)
         failures, left = remove_all(kinds, listing, sys.stderr)
     if arguments.json:
-        _show_json({"found": listing, "left": left}, sys.stdout)
+        _show_json({"found": listing, "left": left}, scope, sys.stdout)
     else:
         _show_end(left, failures, scope, sys.stdout)
     return 0 if left.is_empty else 1
@@ -227,6 +227,8 @@ def _show(listing: Listing, scope: Scope, account: str, out: TextIO) -> None:
     count = len(listing.found)
     out.write(f"{count} things, {sum(known):.2f} USD a month while nothing is asked of them\n")
     _show_unknown(listing.unknown, out)
+    for name in sorted(scope.nobodys):
+        out.write(f"left alone: {name} has our name but nobody's tags; see whose it is\n")
 
 
 def _show_unknown(unknown: Mapping[str, str], out: TextIO) -> None:
@@ -244,8 +246,8 @@ def _show_end(left: Listing, failures: Mapping[str, str], scope: Scope, out: Tex
     _show_unknown(left.unknown, out)
 
 
-def _show_json(listings: Mapping[str, Listing], out: TextIO) -> None:
-    answer: dict[str, Any] = {}
+def _show_json(listings: Mapping[str, Listing], scope: Scope, out: TextIO) -> None:
+    answer: dict[str, Any] = {"left_alone": sorted(scope.nobodys)}
     for name, listing in listings.items():
         answer[name] = [
             {

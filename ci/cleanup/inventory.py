@@ -23,10 +23,14 @@ _POLL_S = 5.0
 
 @dataclass(frozen=True)
 class Scope:
-    """Whose things are meant."""
+    """Whose things are meant.
+
+    nobodys: names of ours without a project's tag, seen on the way: left alone, and told.
+    """
 
     project: str
     stage: str
+    nobodys: set[str] = field(default_factory=set, compare=False)
 
     @property
     def name(self) -> str:
@@ -40,6 +44,8 @@ class Scope:
 
         The exact name needs no stage's tag: pipeline.py, which knows no stages, makes it.
         """
+        if self.has_name(name) and "project" not in tags:
+            self.nobodys.add(name)
         stage = tags.get("stage", self.stage if name == self.name else "")
         return self.has_name(name) and self.has_tags({**tags, "stage": stage})
 

@@ -97,7 +97,11 @@ def test_all_of_ours_goes_and_nothing_of_the_neighbours(
     assert len(census()) > len(theirs)
     assert main(REMOVE, connect=connect) == 0
     assert census() == theirs
-    assert capsys.readouterr().out.endswith("nothing of visionloop-dev is left\n")
+    out = capsys.readouterr().out
+    assert out.endswith("nothing of visionloop-dev is left\n")
+    bucket = f"visionloop-dev-untagged-data-{ACCOUNT}-us-east-1"
+    assert f"left alone: {bucket} has our name but nobody's tags" in out
+    assert "left alone: visionloop-dev-blue-data" not in out  # it has tags: somebody else's
 
 
 def test_only_keys_with_our_tags_are_scheduled_to_go(ours: None) -> None:
