@@ -130,10 +130,11 @@ def _aws_errors() -> Iterator[None]:
 def kinds_of(aws: Aws, root: Path) -> list[Kind]:
     """Return every kind in the order of removal: what runs, what serves, what stores."""
     return [
+        *stacks.running_kinds(aws),
         *training.kinds(aws),
         *serving.kinds(aws),
         *training.registry_kinds(aws),
-        *stacks.early_kinds(aws),
+        *stacks.rule_kinds(aws),
         *stacks.kinds(aws),
         *storage.kinds(aws, load_templates(root)),
     ]

@@ -13,9 +13,12 @@ from ci.errors import CleanupError
 from ci.templates import ORDER
 
 
-def early_kinds(aws: Aws) -> list[Kind]:
-    """Return what would start work again while the rest is removed."""
+def rule_kinds(aws: Aws) -> list[Kind]:
     return [Rules(aws)]
+
+
+def running_kinds(aws: Aws) -> list[Kind]:
+    return [Deployments(aws)]
 
 
 def kinds(aws: Aws) -> list[Kind]:
@@ -69,7 +72,7 @@ class Stacks:
 
 @dataclass(frozen=True)
 class Rules:
-    """EventBridge's rules: removed early, since an event would start a run or a deployment."""
+    """EventBridge's rules: before the stacks, since an event would start a run or a deployment."""
 
     aws: Aws
     name: str = "rule"
@@ -87,6 +90,29 @@ class Rules:
         if targets:
             client.remove_targets(Rule=item.id, Ids=[target["Id"] for target in targets])
         client.delete_rule(Name=item.id)
+
+
+@dataclass(frozen=True)
+class Deployments:
+    """Running executions of our state machines: one would make anew what is removed."""
+
+    aws: Aws
+    name: str = "deployment"
+
+    def items(self) -> Iterator[Item]:
+        for machine in StateMachines(self.aws).items():
+            for run in self.aws.pages(
+                "stepfunctions",
+                "list_executions",
+                "executions",
+                stateMachineArn=machine.id,
+                statusFilter="RUNNING",
+            ):
+                yield Item(run["executionArn"], created=run["startDate"])
+
+    def delete(self, item: Item) -> None:
+        client = self.aws.client("stepfunctions")
+        client.stop_execution(executionArn=item.id, cause="python -m ci cleanup")
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def test_without_yes_it_only_lists(
     assert f"in account {ACCOUNT}" in out
     assert f"{BUCKET}  (3 B, 3 versions)" in out
     # Two machines of 0.115 for 730 hours, a key, an alarm; what runs is not known.
-    assert "28 things, 169.00 USD a month" in out
+    assert "29 things, 169.00 USD a month" in out
     assert "   167.90    0 h  visionloop-dev  (2 x ml.m5.large)" in out
 
 
@@ -160,6 +160,7 @@ def test_things_go_in_the_order_that_lets_them_go(
     lines = capsys.readouterr().err.splitlines()
     kinds = list(dict.fromkeys(line.rpartition(": ")[0].rpartition(" ")[0] for line in lines))
     order = (
+        "deployment",
         "pipeline execution",
         "training job",
         "scalable target",
