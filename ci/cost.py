@@ -154,6 +154,9 @@ def _function(per_day: int, prices: Prices) -> Iterator[Line]:
     millions = per_day * prices.days_per_month / 1e6
     usd = prices.prices["lambda_requests"].of(millions)
     yield Line("requests", 0.0, usd, f"{millions:g} million, the first free")
+    kb = prices.assumptions["function_log_kb"]
+    usd = prices.prices["log_ingestion"].of(millions * kb)  # a million kB is a GB
+    yield Line("log", 0.0, usd, f"{kb:g} kB a call; {prices.reasons['function_log_kb']}")
 
 
 def _data(per_day: int, prices: Prices) -> Line:

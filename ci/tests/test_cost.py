@@ -10,6 +10,7 @@ import pytest
 
 from ci import cost
 from ci.errors import TemplateError
+from ci.problems import REPOSITORY
 from ci.templates import load_template, load_templates, substituted
 from shared.component.errors import UsageError
 from shared.pipeline.cost import load_prices
@@ -64,6 +65,16 @@ def test_a_price_that_is_looked_up_is_in_the_file() -> None:
     for target in cost.TARGETS:
         assert cost.target_lines(target, 1000, prices)
     assert {price for price, _ in prices.resources.values()} <= set(prices.prices)
+
+
+def test_nothing_in_the_price_file_is_there_for_nothing() -> None:
+    prices = load_prices()
+    read = (REPOSITORY / "ci/cost.py").read_text() + (
+        REPOSITORY / "shared/pipeline/cost.py"
+    ).read_text()
+    listed = {*prices.prices, *prices.assumptions} - {p for p, _ in prices.resources.values()}
+    unread = {name for name in listed if f'"{name}"' not in read and f"'{name}'" not in read}
+    assert unread == {"queue_polls_m"}  # named by a resource
 
 
 def test_the_stacks_cost_less_than_five_usd_a_month_idle(
