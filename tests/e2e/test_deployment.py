@@ -19,10 +19,11 @@ import pytest
 from components.deploy.tests.events import model_package_changed
 from components.deploy.tests.fake_aws import FakeAws, serving
 from components.deploy.tests.fake_lambda import FakeLambda
-from components.deploy.tests.fake_sagemaker import Brain, FakeSageMaker, Json
+from components.deploy.tests.fake_sagemaker import Brain, FakeSageMaker, Json, answer
 from components.deploy.tests.stage import IMAGE, broken, pack_model, package, sound
 from tests.e2e.conftest import PREFIX, Deployed
 from tests.e2e.emulators import wait_for
+from tests.e2e.lambda_front import lambda_front
 
 pytestmark = pytest.mark.e2e
 QUEUE = f"{PREFIX}-deploy"
@@ -151,16 +152,17 @@ def opened(deployed: Deployed, target: str) -> Iterator[Account]:
         wait_for(lambda: "RUNNING" not in account.executions().values(), "nothing runs")
 
 
-def _point(deployed: Deployed, target: str, url: str) -> None:
+def _point(deployed: Deployed, target: str, url: str, lambda_url: str = "") -> None:
     client = deployed.client("lambda")
     environment = client.get_function_configuration(FunctionName=QUEUE)["Environment"]
-    services = ("SAGEMAKER", "SAGEMAKER_RUNTIME", "APPLICATION_AUTO_SCALING", "LAMBDA")
+    services = ("SAGEMAKER", "SAGEMAKER_RUNTIME", "APPLICATION_AUTO_SCALING")
     client.update_function_configuration(
         FunctionName=QUEUE,
         Environment={
             "Variables": environment["Variables"]
             | {f"AWS_ENDPOINT_URL_{service}": url for service in services}
             | {
+                "AWS_ENDPOINT_URL_LAMBDA": lambda_url or url,
                 "VISIONLOOP_TARGET": target,
                 "VISIONLOOP_PREDICT_IMAGE": IMAGE,
                 "VISIONLOOP_CANARY_S": "1",
@@ -317,6 +319,48 @@ def test_without_a_permission_nothing_is_deployed(endpoint: Account) -> None:
         _put(iam, policy)
 
 
+def test_a_function_and_its_role_do_on_an_emulated_lambda_what_they_do_on_the_fake(
+    stage: Deployed,
+) -> None:
+    """The fake and MiniStack were written by different people; the role is the target's own."""
+    kept = {"Target": "serverless", "PredictImage": ""}
+    stage.stage.apply({"Target": "lambda", "PredictImage": IMAGE}, lambda _: None)
+    client, iam = stage.client("lambda"), stage.client("iam")
+    # MiniStack 1.5.33 takes reading and changing one alias for the listing of all, and does not
+    # see which function is to be created.
+    more = ["lambda:ListAliases", "lambda:CreateFunction"]
+    statement = {"Effect": "Allow", "Action": more, "Resource": "*"}
+    _put(iam, {"Version": "2012-10-17", "Statement": [statement]}, "emulator")
+    try:
+        with opened(stage, "lambda") as account:
+
+            def invoke(qualifier: str, body: bytes) -> Json:
+                found = client.get_function_configuration(
+                    FunctionName=f"{PREFIX}-predict", Qualifier=qualifier
+                )
+                uri = found["Environment"]["Variables"]["VISIONLOOP_MODEL_URI"]
+                return answer(account.aws.sagemaker.brains[uri], body)
+
+            with lambda_front(stage.emulators.ministack, invoke) as url:
+                _point(stage, "lambda", account.aws.url, url)
+                account.tell(account.register(1))
+                assert account.ends() == ["Deployed"], account.notices()
+                account.tell(account.register(2))
+                assert account.ends(2)[1] == "Deployed", account.notices()
+                account.tell(account.register(3, broken))
+                assert account.ends(3)[2] == "RolledBack"
+        alias = client.get_alias(FunctionName=f"{PREFIX}-predict", Name="live")
+        assert (alias["FunctionVersion"], alias.get("RoutingConfig")) == ("2", None)
+        versions = client.list_versions_by_function(FunctionName=f"{PREFIX}-predict")["Versions"]
+        assert [v["Version"] for v in versions] == ["$LATEST", "1", "2"]
+    finally:
+        iam.delete_role_policy(RoleName=QUEUE, PolicyName="emulator")
+        stage.stage.apply(kept, lambda _: None)
+        names = [f["FunctionName"] for f in client.list_functions()["Functions"]]
+        if f"{PREFIX}-predict" in names:
+            client.delete_function(FunctionName=f"{PREFIX}-predict")
+
+
 def test_an_operators_change_scales_without_a_deployment(endpoint: Account) -> None:
     endpoint.tell(endpoint.register(1))
     endpoint.ends()
@@ -335,8 +379,8 @@ def test_an_operators_change_scales_without_a_deployment(endpoint: Account) -> N
     assert scaled["MinCapacity"] == 3
 
 
-def _put(iam: Any, policy: Json) -> None:
-    iam.put_role_policy(RoleName=QUEUE, PolicyName="start", PolicyDocument=json.dumps(policy))
+def _put(iam: Any, policy: Json, name: str = "start") -> None:
+    iam.put_role_policy(RoleName=QUEUE, PolicyName=name, PolicyDocument=json.dumps(policy))
 
 
 def _settle(account: Account) -> None:

@@ -7,14 +7,13 @@ docs.aws.amazon.com/lambda/latest/api/API_PublishVersion.html
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.deploy.tests.fake_sagemaker import Brain, Json, RefusalError
+from components.deploy.tests.fake_sagemaker import Brain, Json, RefusalError, answer
 
 _PATH = re.compile(
     r"/2015-03-31/functions(?:/(?P<name>[^/]+)(?:/(?P<part>[a-z]+)(?:/(?P<alias>[^/]+))?)?)?/?"
@@ -139,8 +138,7 @@ class FakeLambda:
         number = alias["FunctionVersion"] if alias else qualifier
         self.invoked.append(number)
         uri = self._version(number)["Environment"]["Variables"]["VISIONLOOP_MODEL_URI"]
-        said = self.brains[uri](base64.b64decode(event["instances"][0]["b64"]))
-        return {"predictions": [said], "model_version": "1", "request_id": "1", "is_drift": None}
+        return answer(self.brains[uri], json.dumps(event).encode())
 
     def _version(self, qualifier: str) -> Json:
         if qualifier == "$LATEST":

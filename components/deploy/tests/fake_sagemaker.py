@@ -30,6 +30,13 @@ def missing(what: str) -> RefusalError:
     return RefusalError("ValidationException", f"Could not find {what}.")
 
 
+def answer(brain: Brain, body: bytes) -> Json:
+    """Return the document that our images answer one instance with."""
+    (instance,) = json.loads(body)["instances"]
+    said = brain(base64.b64decode(instance["b64"]))
+    return {"predictions": [said], "model_version": "1", "request_id": "1", "is_drift": None}
+
+
 @dataclass
 class FakeSageMaker:
     """One account's models, configs, endpoints, packages and scaling.
@@ -70,12 +77,10 @@ class FakeSageMaker:
         found = self.endpoints.get(endpoint)
         if found is None or found["EndpointStatus"] in ("Creating", "Failed", "Deleting"):
             raise RefusalError("ValidationError", f"Endpoint {endpoint} not found")
-        (instance,) = json.loads(body)["instances"]
         (variant,) = self.configs[found["EndpointConfigName"]]["ProductionVariants"]
         arn = self.models[variant["ModelName"]]["PrimaryContainer"]["ModelPackageName"]
         (container,) = self.packages[arn]["InferenceSpecification"]["Containers"]
-        said = self.brains[container["ModelDataUrl"]](base64.b64decode(instance["b64"]))
-        return {"predictions": [said], "model_version": "1", "request_id": "1", "is_drift": None}
+        return answer(self.brains[container["ModelDataUrl"]], body)
 
     def _describe_model_package(self, given: Json) -> Json:
         if given["ModelPackageName"] not in self.packages:
