@@ -10,12 +10,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ci.diagram.command import check_diagram
 from ci.dockerfiles import check_dockerfile
 from ci.hadolint import check_dockerfiles, find_hadolint
 from ci.locks import check_locks
 from ci.parameters import check_parameters, fix_parameters
 from ci.port_tables import check_table, fix_table
 from ci.problems import REPOSITORY, Problem, component_folders
+from ci.stack_rules import check_stacks
+from ci.templates import STACKS
 from shared.component.errors import SpecError
 from shared.component.spec import load_spec
 
@@ -54,6 +57,9 @@ def find_problems(root: Path) -> Iterator[Problem]:
             yield Problem(problem.path.relative_to(root), problem.message)
     yield from check_locks(root)
     yield from check_parameters(root)
+    yield from check_stacks(root)
+    if (root / STACKS).is_dir():
+        yield from check_diagram(root)
     if program := find_hadolint():
         yield from check_dockerfiles(root, program)
 

@@ -253,6 +253,7 @@ def _next_steps(stage: Stage) -> str:
     role = f"arn:aws:iam::{stage.account}:role/{stage.prefix}-pipeline"
     return f"""
 next: images, the pipeline, data
+  export VISIONLOOP_PROJECT={stage.project}
   export VISIONLOOP_BUCKET={stage.bucket("artifacts")}
   export VISIONLOOP_ROLE={role}
   export VISIONLOOP_IMAGE_REGISTRY={registry}

@@ -3,6 +3,7 @@
 variable                    default                          meaning
 VISIONLOOP_HOME             .visionloop                      all that the local backend keeps
 VISIONLOOP_BUCKET           sagemaker-<region>-<account>     bucket of artifacts
+VISIONLOOP_PROJECT          visionloop                       tag of what is made on AWS
 VISIONLOOP_ROLE             a placeholder offline            execution role of jobs and pipeline
 VISIONLOOP_IMAGE_REGISTRY   <account>.dkr.ecr.<region>...    registry of component images
 VISIONLOOP_INFERENCE_IMAGE  components/inference's image     image of the endpoint
@@ -37,6 +38,7 @@ class Settings:
     home: Path = Path(".visionloop")
     region: str = "us-east-1"
     account: str = NO_ACCOUNT
+    project: str = "visionloop"
     explicit_bucket: str = ""
     explicit_role: str = ""
     explicit_registry: str = ""
@@ -53,6 +55,7 @@ class Settings:
         return cls(
             home=Path(environ.get("VISIONLOOP_HOME", ".visionloop")).absolute(),
             region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+            project=environ.get("VISIONLOOP_PROJECT", "") or "visionloop",
             explicit_bucket=environ.get("VISIONLOOP_BUCKET", ""),
             explicit_role=environ.get("VISIONLOOP_ROLE", ""),
             explicit_registry=environ.get("VISIONLOOP_IMAGE_REGISTRY", ""),
@@ -73,6 +76,15 @@ class Settings:
     @property
     def registry(self) -> str:
         return self.explicit_registry or f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
+
+    def tags(self, name: str) -> dict[str, str]:
+        """Return the tags of what is called `name`: project, and stage for PROJECT-STAGE.
+
+        By them `python -m ci cleanup` knows what is ours.
+        """
+        stage = name.removeprefix(f"{self.project}-")
+        tags = {"project": self.project, "managed-by": "visionloop"}
+        return tags if stage == name else tags | {"stage": stage}
 
     def for_account(self, account: str) -> Settings:
         """Return the settings for a real account.

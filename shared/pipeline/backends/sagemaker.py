@@ -47,8 +47,7 @@ class SageMakerBackend:
             if not is_missing(err):
                 raise
             tags: list[TagTypeDef] = [
-                {"Key": "project", "Value": "visionloop"},
-                {"Key": "pipeline", "Value": name},
+                {"Key": key, "Value": value} for key, value in self.settings.tags(name).items()
             ]
             token = str(uuid.uuid4())
             self.client.create_pipeline(**request, Tags=tags, ClientRequestToken=token)

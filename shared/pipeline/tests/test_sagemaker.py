@@ -40,6 +40,26 @@ def aws(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worksho
     server.stop()
 
 
+@pytest.mark.parametrize(
+    ("project", "name", "stage"),
+    [
+        ("visionloop", "visionloop-dev", "dev"),
+        ("visionloop", "scenes", None),
+        ("a-b", "a-b-x", "x"),
+    ],
+)
+def test_a_pipeline_is_tagged_so_that_clean_up_finds_it(
+    aws: Workshop, monkeypatch: pytest.MonkeyPatch, project: str, name: str, stage: str | None
+) -> None:
+    monkeypatch.setenv("VISIONLOOP_PROJECT", project)
+    aws.run("--upsert", "--name", name)
+    client = boto3.Session(region_name="us-east-1").client("sagemaker")
+    arn = client.describe_pipeline(PipelineName=name)["PipelineArn"]
+    tags = {tag["Key"]: tag["Value"] for tag in client.list_tags(ResourceArn=arn)["Tags"]}
+    wanted = {"project": project, "managed-by": "visionloop"}
+    assert tags == wanted | ({"stage": stage} if stage else {})
+
+
 def test_upserts_starts_lists_and_approves_over_http(aws: Workshop) -> None:
     assert aws.run("--upsert") == (0, "pipeline visionloop: created\n")
     assert aws.run("--upsert") == (0, "pipeline visionloop: unchanged\n")
