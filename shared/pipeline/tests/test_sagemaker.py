@@ -49,9 +49,9 @@ def aws(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worksho
     ],
 )
 def test_a_pipeline_is_tagged_so_that_clean_up_finds_it(
-    aws: Workshop, monkeypatch: pytest.MonkeyPatch, project: str, name: str, stage: str | None
+    aws: Workshop, project: str, name: str, stage: str | None
 ) -> None:
-    monkeypatch.setenv("VISIONLOOP_PROJECT", project)
+    aws.environ["VISIONLOOP_PROJECT"] = project
     aws.run("--upsert", "--name", name)
     client = boto3.Session(region_name="us-east-1").client("sagemaker")
     arn = client.describe_pipeline(PipelineName=name)["PipelineArn"]
