@@ -21,6 +21,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ci.bench_functions import functions
+
 _REPOSITORY = Path(__file__).parents[1]
 _LOOP_S = 12.0
 _ROUNDS = 3
@@ -146,6 +148,7 @@ BENCHMARKS: dict[str, Callable[[Path, str], dict[str, Any]]] = {
     "loader": loader,
     "pipeline": pipeline,
     "memory": memory,
+    "functions": functions,
 }
 
 
