@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import boto3
@@ -21,7 +22,13 @@ TEMPLATE = json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}})
 STACKS = ("foundation", "registry", "observe")
 
 
+@cache  # making one takes as long as ten calls
 def connect(service: str) -> Any:
+    return fresh(service)
+
+
+def fresh(service: str) -> Any:
+    """Return a client of one's own, to bend."""
     client = boto3.client(service, region_name=REGION)  # type: ignore[call-overload]
     return Patched(client) if service == "sagemaker" else client
 

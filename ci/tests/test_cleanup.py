@@ -19,7 +19,7 @@ from ci.cleanup.command import kinds_of, remove_all, take_stock
 from ci.cleanup.inventory import Aws, Scope
 from ci.errors import CleanupError
 from ci.problems import REPOSITORY
-from ci.tests.cleanup_account import ACCOUNT, Faulty, connect, execution_of, furnish
+from ci.tests.cleanup_account import ACCOUNT, Faulty, connect, execution_of, fresh, furnish
 from shared.pipeline.cost import load_prices
 
 OURS = ("--project", "visionloop", "--stage", "dev")
@@ -279,7 +279,7 @@ def test_an_end_that_does_not_come_is_given_up_after_a_while(ours: None) -> None
         now[0] += seconds
 
     def stubborn(service: str) -> Any:
-        client = connect(service)
+        client = fresh(service)
         if service == "sagemaker":
             client.stop_pipeline_execution = lambda **_: None
         return client
@@ -297,7 +297,7 @@ def test_a_bucket_that_never_becomes_empty_is_given_up_with_the_reason(
     ours: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def filled(service: str) -> Any:
-        client = connect(service)
+        client = fresh(service)
         if service == "s3":
             refuse = client.delete_bucket
 
