@@ -45,12 +45,14 @@ class FakeSageMaker:
     looks: how often an endpoint is looked at until a change of it is done.
     update_ends: "" well; rolled_back: AWS's alarms took it back; stuck: and failed at that.
     on_update: called when an update begins.
+    refuses: an action that the account's limits do not allow.
     """
 
     brains: dict[str, Brain]
     looks: int = 1
     update_ends: str = ""
     creation_fails: str = ""
+    refuses: str = ""
     on_update: Callable[[], None] = lambda: None
     packages: dict[str, Json] = field(default_factory=dict)
     models: dict[str, Json] = field(default_factory=dict)
@@ -63,6 +65,8 @@ class FakeSageMaker:
     def call(self, action: str, given: Json) -> Json:
         """Do what an action of the API asks."""
         self.calls.append((action, given))
+        if action == self.refuses:
+            raise RefusalError("ResourceLimitExceeded", "The account-level limit is 0.")
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", action).lower()
         answer: Json = getattr(self, f"_{name}")(given)
         return answer
