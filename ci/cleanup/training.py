@@ -177,7 +177,8 @@ class Pipelines:
 def _pipelines(aws: Aws) -> Iterator[dict[str, Any]]:
     request = {"PipelineNamePrefix": aws.scope.name}
     for pipeline in aws.pages("sagemaker", "list_pipelines", "PipelineSummaries", **request):
-        if _is_ours(aws, pipeline["PipelineName"], pipeline["PipelineArn"]):
+        name, arn = pipeline["PipelineName"], pipeline["PipelineArn"]
+        if _is_ours(aws, name, arn) or (name == aws.scope.name and _is_upserted(aws, name, arn)):
             yield pipeline
 
 
@@ -195,9 +196,16 @@ def _is_ours(aws: Aws, name: str, arn: str) -> bool:
     """Tell whether a resource of SageMaker is ours; its tags are asked for only by name."""
     if not aws.scope.has_name(name):
         return False
-    return aws.scope.owns(
-        name, tags_from(aws.pages("sagemaker", "list_tags", "Tags", ResourceArn=arn))
-    )
+    return aws.scope.owns(name, tags_from(_tags(aws, arn)))
+
+
+def _is_upserted(aws: Aws, name: str, arn: str) -> bool:
+    """Tell whether pipeline.py made it, which knows its name and no other project's."""
+    return tags_from(_tags(aws, arn)).get("pipeline") == name
+
+
+def _tags(aws: Aws, arn: str) -> Iterator[dict[str, str]]:
+    return aws.pages("sagemaker", "list_tags", "Tags", ResourceArn=arn)
 
 
 def _token(item: Item) -> str:

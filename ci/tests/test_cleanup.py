@@ -268,6 +268,22 @@ def test_one_key_that_hides_is_a_neighbours_but_where_all_hide_we_know_nothing(o
     assert "may not describe_key" in listing.unknown["key"]
 
 
+@pytest.mark.parametrize("pipeline", ["acme-dev", "acme-dev2"])
+def test_a_pipeline_that_pipeline_py_made_goes_by_its_exact_name(pipeline: str) -> None:
+    tags = {"project": "visionloop", "pipeline": pipeline}  # as backends/sagemaker.py writes them
+    connect("sagemaker").create_pipeline(
+        PipelineName=pipeline,
+        PipelineDefinition="{}",
+        RoleArn="arn:aws:iam::123456789012:role/acme-dev-pipeline",
+        ClientRequestToken="t" * 32,
+        Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+    )
+    acme = ("--project", "acme", "--stage", "dev", "--yes", "--confirm", "acme")
+    assert main(acme, connect=connect) == 0
+    left = connect("sagemaker").list_pipelines()["PipelineSummaries"]
+    assert [each["PipelineName"] for each in left] == ([] if pipeline == "acme-dev" else [pipeline])
+
+
 def _aws(connected: Callable[[str], Any], **more: Any) -> Aws:
     return Aws(Scope("visionloop", "dev"), load_prices(), connected, **more)
 
