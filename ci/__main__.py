@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 from shared.component import logs
 from shared.component.errors import VisionloopError
@@ -55,5 +57,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+def end_cleanly_by_sigterm() -> None:
+    """Let SIGTERM unwind as Ctrl-C does: a benchmark's servers end with it."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+
+
 if __name__ == "__main__":
+    end_cleanly_by_sigterm()
     raise SystemExit(main())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 
 import pytest
 
@@ -28,3 +30,22 @@ def test_an_unknown_command_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> 
         main(["chekc"])
     assert end.value.code == 2
     assert "invalid choice: 'chekc'" in capsys.readouterr().err
+
+
+def test_sigterm_unwinds_a_command() -> None:
+    """A benchmark that was ended so left its server running."""
+    code = (
+        "import time, ci.__main__ as house\n"
+        "house.end_cleanly_by_sigterm()\n"
+        "try:\n"
+        "    print('works', flush=True)\n"
+        "    time.sleep(60)\n"
+        "finally:\n"
+        "    print('cleaned', flush=True)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "works\n"
+        child.terminate()
+        assert child.stdout.readline() == "cleaned\n"
+        assert child.wait(10) == 143
