@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -43,9 +44,7 @@ class Executions:
 
     def delete(self, item: Item) -> None:
         client = self.aws.client("sagemaker")
-        client.stop_pipeline_execution(
-            PipelineExecutionArn=item.id, ClientRequestToken=_token(item)
-        )
+        client.stop_pipeline_execution(PipelineExecutionArn=item.id, ClientRequestToken=_token())
 
         def is_stopped() -> bool:
             answer = client.describe_pipeline_execution(PipelineExecutionArn=item.id)
@@ -171,7 +170,7 @@ class Pipelines:
 
     def delete(self, item: Item) -> None:
         client = self.aws.client("sagemaker")
-        client.delete_pipeline(PipelineName=item.id, ClientRequestToken=_token(item))
+        client.delete_pipeline(PipelineName=item.id, ClientRequestToken=_token())
 
 
 def _pipelines(aws: Aws) -> Iterator[dict[str, Any]]:
@@ -208,5 +207,6 @@ def _tags(aws: Aws, arn: str) -> Iterator[dict[str, str]]:
     return aws.pages("sagemaker", "list_tags", "Tags", ResourceArn=arn)
 
 
-def _token(item: Item) -> str:
-    return item.id[-32:].rjust(32, "-")  # the same for the same: a repetition is one request
+def _token() -> str:
+    """Return a token of its own for each request: one made anew may have an old one's name."""
+    return str(uuid.uuid4())
