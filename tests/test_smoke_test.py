@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ci.problems import REPOSITORY
 from components.deploy.errors import SmokeTestError
 from components.deploy.golden import (
     NOT_RECORDED,
@@ -19,8 +20,11 @@ from components.deploy.golden import (
     prediction_in,
     read_golden,
 )
+from components.deploy.tests.drive import deploy
+from components.deploy.tests.stage import staged
 from components.serverless.component import load
 from components.serverless.handler import Handler
+from shared.component.spec import load_spec
 from shared.vision.bundle import Bundle, pack, write_bundle
 from shared.vision.service import PredictionService, Request
 from shared.vision.tests.factories import make_bundle
@@ -79,3 +83,24 @@ def test_another_model_does_not(golden: list[Golden], asker: Asker, tmp_path: Pa
     service = load(tmp_path, "", "auto", "1", "")
     with pytest.raises(SmokeTestError, match=r"golden image 0\.png: expected"):
         check_golden(golden, asker(service))
+
+
+@pytest.mark.parametrize(
+    ("target", "component", "beside"),
+    [("endpoint", "inference", set()), ("lambda", "serverless", {"VISIONLOOP_DEPLOYMENT"})],
+)
+def test_an_image_knows_every_variable_that_a_deployment_sets(
+    target: str, component: str, beside: set[str]
+) -> None:
+    spec = load_spec(REPOSITORY / "components" / component)
+    with staged(target) as stage:
+        deploy(stage, stage.register(1))
+        if target == "lambda":
+            told = stage.aws.functions.versions["1"]["Environment"]["Variables"]
+        else:
+            (model,) = stage.aws.sagemaker.models.values()
+            told = model["PrimaryContainer"]["Environment"]
+    assert set(told) - {port.variable for port in spec.parameters.values()} == beside
+    for port in spec.parameters.values():
+        if port.variable in told:
+            port.parse(told[port.variable], component)

@@ -65,13 +65,13 @@ def make_target(settings: Settings, clients: Clients, clock: Callable[[], float]
     from components.deploy.serverless import ServerlessStyle
 
     def operator() -> OperatorValues:
-        return read_operator(ParameterStore(clients["ssm"], settings.operator_prefix))
+        return read_operator(ParameterStore(clients["ssm"], settings.operator_path))
 
     is_serverless = settings.target == "serverless"
     style = (
         ServerlessStyle(settings) if is_serverless else InstanceStyle(clients, settings, operator)
     )
-    return HostedTarget(clients, settings, operator, style)
+    return HostedTarget(clients, settings, style)
 
 
 def _scale(

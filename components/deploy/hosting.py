@@ -14,7 +14,6 @@ from components.deploy.golden import NOT_RECORDED, Ask, instances_of, prediction
 from components.deploy.job import Job, version_in
 from components.deploy.plan import Serving
 from components.deploy.settings import Settings
-from shared.component.operator import OperatorValues
 
 VARIANT = "main"  # always: alarms, scaling and metrics name it
 # docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html
@@ -45,22 +44,12 @@ class Style(Protocol):
 
 
 class HostedTarget:
-    """A SageMaker endpoint, real-time or serverless.
+    """A SageMaker endpoint, real-time or serverless."""
 
-    operator: reads what operators tune, at each use.
-    """
-
-    def __init__(
-        self,
-        clients: Clients,
-        settings: Settings,
-        operator: Callable[[], OperatorValues],
-        style: Style,
-    ) -> None:
+    def __init__(self, clients: Clients, settings: Settings, style: Style) -> None:
         self._clients = clients
         self._client = clients["sagemaker"]
         self._settings = settings
-        self._operator = operator
         self._style = style
         self._live = settings.base
         self._staging = f"{settings.base}-staging"
@@ -256,18 +245,12 @@ class HostedTarget:
 
     def _environment(self, job: Job) -> dict[str, str]:
         """Return the variables of components/inference, whose component.yaml explains them."""
-        tuned = self._operator()
-        is_reviewed = tuned.flag("Enable-Human-Review")
-        is_sampled = is_reviewed and tuned.flag("Enable-Automatic-Human-Sampling")
-        confidence = tuned.number("Minimum-Label-Detection-Confidence") if is_reviewed else 0.0
-        interval = tuned.integer("Human-Sampling-Interval") if is_sampled else 0
         return {
             "VISIONLOOP_ENDPOINT_NAME": self._live,
             "VISIONLOOP_VARIANT_NAME": VARIANT,
             "VISIONLOOP_MODEL_VERSION": str(job.version),
             "VISIONLOOP_SINK": self._settings.sink,
-            "VISIONLOOP_MIN_CONFIDENCE": str(confidence),
-            "VISIONLOOP_SAMPLING_INTERVAL": str(interval),
+            "VISIONLOOP_OPERATOR_PATH": self._settings.operator_path,
         }
 
     def _asker(self, endpoint: str) -> Ask:

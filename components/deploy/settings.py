@@ -63,7 +63,7 @@ class Settings:
         }
 
     @property
-    def operator_prefix(self) -> str:
+    def operator_path(self) -> str:
         return f"/{self.project}/{self.stage}/operator"
 
     @classmethod

@@ -37,8 +37,7 @@ def test_the_first_version_is_tested_apart_then_served_and_scaled(endpoint: Stag
         "VISIONLOOP_VARIANT_NAME": "main",
         "VISIONLOOP_MODEL_VERSION": "1",
         "VISIONLOOP_SINK": endpoint.settings.sink,
-        "VISIONLOOP_MIN_CONFIDENCE": "70.0",
-        "VISIONLOOP_SAMPLING_INTERVAL": "1000",
+        "VISIONLOOP_OPERATOR_PATH": "/visionloop/dev/operator",
     }
     bounds = fake.scalable[f"endpoint/{BASE}/variant/main"]
     assert (bounds["MinCapacity"], bounds["MaxCapacity"]) == (1, 4)
@@ -229,16 +228,11 @@ def test_nothing_is_scaled_where_nothing_serves(endpoint: Stage) -> None:
     assert endpoint.aws.sagemaker.scalable == {}
 
 
-def test_what_operators_tune_reaches_the_model(endpoint: Stage) -> None:
-    set_parameter(endpoint, "Enable-Human-Review", "false")
+def test_a_first_endpoint_has_the_operators_least_number_of_instances(endpoint: Stage) -> None:
     set_parameter(endpoint, "Minimum-Inference-Units", "2")
     job = deploy(endpoint, endpoint.register(1))
-    name = f"{BASE}-v1-{job['suffix']}"
-    environment = endpoint.aws.sagemaker.models[name]["PrimaryContainer"]["Environment"]
-    assert environment["VISIONLOOP_MIN_CONFIDENCE"] == "0.0"
-    assert environment["VISIONLOOP_SAMPLING_INTERVAL"] == "0"
-    (variant,) = endpoint.aws.sagemaker.configs[name]["ProductionVariants"]
-    assert variant["InitialInstanceCount"] == 2
+    config = endpoint.aws.sagemaker.configs[f"{BASE}-v1-{job['suffix']}"]
+    assert config["ProductionVariants"][0]["InitialInstanceCount"] == 2
 
 
 def test_scaling_is_let_go_where_the_instance_type_changes(endpoint: Stage) -> None:
