@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ci.aws import aws_errors
 from ci.build import add_build_options, build_recipes, recipes_of
 from ci.engine import Engine, connect
 from ci.errors import PushError
 from ci.images import Recipe
 from ci.problems import REPOSITORY
 from ci.progress import Watch, watching
-from ci.registry import Registry, aws_errors, open_registry
+from ci.registry import Registry, open_registry
 from shared.component.errors import VisionloopError
 from shared.pipeline.images import Pushed, repository_of, write_pushed
 from shared.pipeline.settings import Settings
@@ -40,7 +41,7 @@ def main(argv: Sequence[str], root: Path = REPOSITORY) -> int:
     arguments = parser.parse_args(argv)
     settings = replace(Settings.from_environ(), root=root)
     engine = connect()
-    with aws_errors():
+    with aws_errors("push", PushError, ", or push elsewhere: --registry HOST:PORT"):
         registry = open_registry(arguments.registry, settings, engine)
         recipes = recipes_of(arguments, engine, root)
         build_recipes(absent(recipes, registry), arguments, engine, root)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ci.engine import Engine
-from ci.errors import PushError
 from shared.pipeline.settings import Settings
 
 _ECR = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com")
@@ -110,26 +108,6 @@ class EcrRegistry:
     def _path(self, repository: str) -> str:
         below = self.prefix.partition("/")[2]
         return f"{below}/{repository}" if below else repository
-
-
-@contextmanager
-def aws_errors() -> Iterator[None]:
-    """Turn what boto3 raises into one line with a remedy.
-
-    Raises:
-        PushError: there are no credentials, AWS refuses, or cannot be reached.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except ClientError as err:
-        raise PushError(f"push: AWS refuses: {err}; see the role's rights to ECR") from err
-    except BotoCoreError as err:
-        raise PushError(
-            f"push: {err}; set AWS_PROFILE or run `aws configure`, or push to another registry "
-            "with --registry HOST:PORT"
-        ) from err
 
 
 def open_registry(given: str, settings: Settings, engine: Engine) -> Registry:

@@ -14,13 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from ci.aws import aws_errors
 from ci.cleanup import serving, stacks, storage, training
 from ci.cleanup.inventory import Aws, Item, Kind, Scope, is_gone
 from ci.errors import CleanupError
@@ -58,7 +58,7 @@ def main(
     """
     arguments = _parser().parse_args(argv)
     scope = Scope(arguments.project, arguments.stage)
-    with _aws_errors():
+    with aws_errors("cleanup", CleanupError, "; run it again, it goes on where it was"):
         aws = Aws(scope, load_prices(), connect or _session())
         kinds = kinds_of(aws, root)
         account = aws.client("sts").get_caller_identity()["Account"]
@@ -107,24 +107,6 @@ def _session() -> Connect:
         return session.client(service, config=patient)  # type: ignore[call-overload, unused-ignore]
 
     return connect
-
-
-@contextmanager
-def _aws_errors() -> Iterator[None]:
-    """Turn what ends a clean-up into one line; what is done stays done.
-
-    Raises:
-        CleanupError: there are no credentials, or AWS cannot be reached.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except (BotoCoreError, ClientError) as err:
-        raise CleanupError(
-            f"cleanup: {err}; see credentials, region and network, then run it again: "
-            "it goes on where it was"
-        ) from err
 
 
 def kinds_of(aws: Aws, root: Path) -> list[Kind]:

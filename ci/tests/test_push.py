@@ -12,10 +12,11 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from ci.aws import aws_errors
 from ci.errors import PushError
 from ci.images import Options, Recipe, chosen, recipe_of
 from ci.push import absent, push_images
-from ci.registry import EcrRegistry, PlainRegistry, Registry, aws_errors, open_registry
+from ci.registry import EcrRegistry, PlainRegistry, Registry, open_registry
 from ci.tests.engine_fake import FakeEngine, Heard
 from shared.pipeline.images import Pushed, image_uri, read_pushed
 from shared.pipeline.settings import Settings
@@ -181,11 +182,17 @@ def test_missing_credentials_are_told_in_one_line(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv(name, "/nowhere")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     engine: Any = FakeEngine()
-    with pytest.raises(PushError, match="set AWS_PROFILE or run `aws configure`"), aws_errors():
+    with (
+        pytest.raises(PushError, match="set AWS_PROFILE or run `aws configure`"),
+        aws_errors("push", PushError),
+    ):
         open_registry("", Settings(), engine)
 
 
 def test_an_account_that_may_not_is_told_so(client: Any) -> None:
     registry = EcrRegistry(ECR, client)
-    with pytest.raises(PushError, match=r"AWS refuses: .*see the role's rights"), aws_errors():
+    with (
+        pytest.raises(PushError, match=r"AWS refuses: .*see the rights of your role"),
+        aws_errors("push", PushError),
+    ):
         registry.prepare("no repository's name!")

@@ -101,7 +101,7 @@ OPERATOR_PARAMETERS: Mapping[str, Port] = {
         Port(
             "Enable-Drift-Retraining",
             "boolean",
-            "A drift alarm starts training on what is untrained, however little; false: it only tells.",
+            "A drift alarm trains on what is untrained, however little; false: it only tells.",
             default=False,
         ),
     )
