@@ -79,8 +79,9 @@ def _scale(
 ) -> dict[str, Any]:
     target = make_target(settings, clients, clock)
     said, serving = target.scale(), target.serving()
-    subject, text = compose(settings.base, "scaled", serving.version, serving, said, "none")
-    steps.tell(subject, text)
+    if settings.target == "endpoint" and serving.version:  # elsewhere nothing has changed
+        subject, text = compose(settings.base, "scaled", serving.version, serving, said, "none")
+        steps.tell(subject, text)
     return {"scaled": said}
 
 

@@ -226,6 +226,7 @@ def test_the_operators_least_counts_without_a_deployment(endpoint: Stage) -> Non
 def test_nothing_is_scaled_where_nothing_serves(endpoint: Stage) -> None:
     assert "nothing serves" in endpoint.ask({"detail-type": "Parameter Store Change"})["scaled"]
     assert endpoint.aws.sagemaker.scalable == {}
+    assert endpoint.notices == []
 
 
 def test_a_first_endpoint_has_the_operators_least_number_of_instances(endpoint: Stage) -> None:

@@ -51,3 +51,4 @@ def test_a_changed_parameter_scales_nothing(serverless: Stage) -> None:
     deploy(serverless, serverless.register(1))
     said = serverless.ask({"detail-type": "Parameter Store Change"})
     assert said == {"scaled": "up to 5 invocations at once, down to none"}
+    assert serverless.notices == []
