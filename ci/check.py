@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ci.diagram.command import check_diagram
+from ci.diagram.command import PICTURE, check_diagram, picture
 from ci.dockerfiles import check_dockerfile
 from ci.hadolint import check_dockerfiles, find_hadolint
 from ci.locks import check_locks
@@ -20,6 +20,7 @@ from ci.problems import REPOSITORY, Problem, component_folders
 from ci.stack_rules import check_stacks
 from ci.templates import STACKS
 from shared.component.errors import SpecError
+from shared.component.files import write_text
 from shared.component.spec import load_spec
 
 # The anatomy of a component: architecture.md, section 1.
@@ -45,6 +46,8 @@ def main(argv: Sequence[str] | None = None, root: Path = REPOSITORY) -> int:
             if not list(_check_anatomy(folder)):
                 fix_table(folder / "README.md", load_spec(folder))
         fix_parameters(root)
+        if (root / STACKS).is_dir():
+            write_text(root / PICTURE, picture(root))
     problems = list(find_problems(root))
     sys.stdout.writelines(f"{problem}\n" for problem in problems)
     return 1 if problems else 0

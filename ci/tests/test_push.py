@@ -183,7 +183,7 @@ def test_missing_credentials_are_told_in_one_line(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     engine: Any = FakeEngine()
     with (
-        pytest.raises(PushError, match="set AWS_PROFILE or run `aws configure`"),
+        pytest.raises(PushError, match="set AWS_PROFILE and AWS_REGION or run"),
         aws_errors("push", PushError),
     ):
         open_registry("", Settings(), engine)
