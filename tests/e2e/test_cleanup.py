@@ -32,14 +32,16 @@ LISTINGS = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
     if not MINISTACK.exists():
         pytest.skip("MiniStack is not installed: make .venv-tools/ministack/.ready")
     with running_emulators(tmp_path_factory.mktemp("own")) as emulators:
         root = tmp_path_factory.mktemp("repository")
         write_repository(root)
-        stage = Stage("visionloop", "dev", emulators.client, root, root / "none")
+        stage = Stage(
+            "visionloop", "dev", emulators.client, root, root / "none", pause=lambda _: None
+        )
         stage.apply(GIVEN, lambda _: None)
         tag_buckets(emulators)
         yield emulators
@@ -60,6 +62,18 @@ def _connect(emulators: Emulators, service: str) -> Any:
         keys = {"aws_access_key_id": ACCOUNT, "aws_secret_access_key": "test"}
         return boto3.client(service, REGION, endpoint_url=emulators.moto, **keys)
     return emulators.client(service)
+
+
+def test_without_yes_a_stage_is_listed_and_stays(
+    own: Emulators, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(REMOVE[:4], connect=lambda service: _connect(own, service)) == 0
+    out = capsys.readouterr().out
+    for thing in (f"{PREFIX}-triggers", f"{PREFIX}-retrain", f"{PREFIX}-data-{ACCOUNT}"):
+        assert thing in out
+    stacks = own.client("cloudformation").list_stacks()["StackSummaries"]
+    assert {stack["StackStatus"] for stack in stacks} == {"CREATE_COMPLETE"}
+    assert own.client("kms").list_keys()["Keys"]
 
 
 def test_a_deployed_stage_goes_whole_and_a_neighbour_stays(
