@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import boto3
@@ -211,7 +212,7 @@ def at(epoch: float) -> str:
 
 
 def _maker(url: str, calls: list[tuple[str, str, Json]]) -> Callable[[str], Any]:
-    session = boto3.Session("testing", "testing", region_name="us-east-1")
+    session = _session()
 
     def note(params: Json, model: Any, **_: Any) -> None:
         calls.append((model.service_model.service_name, model.name, dict(params)))
@@ -223,3 +224,8 @@ def _maker(url: str, calls: list[tuple[str, str, Json]]) -> Callable[[str], Any]
         return client
 
     return make
+
+
+@cache  # it keeps the services' descriptions, which take a second to read
+def _session() -> boto3.Session:
+    return boto3.Session("testing", "testing", region_name="us-east-1")
