@@ -86,8 +86,8 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--project", required=True)
-    add("--stage", required=True)
+    add("--project", default="visionloop", help="first part of every name; default visionloop")
+    add("--stage", required=True, help="second part of every name")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--dry-run", action="store_true", help="only list; the default")
     mode.add_argument("--yes", action="store_true", help="remove; asks for the project's name")
