@@ -112,6 +112,16 @@ def test_every_state_is_reached_and_every_loop_waits() -> None:
         assert kinds == ["Pass", "Wait"], f"{name} begins its limit once and is asked again"
 
 
+def test_only_ready_goes_on_and_only_pending_waits() -> None:
+    judges = [s for s in STATES.values() if "$.step.status" in str(s.get("Choices"))]
+    assert len(judges) == 7
+    for judge in judges:
+        for choice in judge["Choices"]:
+            is_waiting = STATES[choice["Next"]]["Type"] == "Wait"
+            assert (choice["StringEquals"] == "pending") is is_waiting
+        assert STATES[judge["Default"]]["InputPath"] == "$.step.error"
+
+
 def test_every_task_has_a_way_out_and_asks_for_a_known_action() -> None:
     tasks = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
     for name, task in tasks.items():
