@@ -54,9 +54,11 @@ def before_looking(
     """Return why not to look at all, or None: look."""
     if not operator.flag("Enable-Automatic-Training"):
         return Decision(Outcome.OFF, "Enable-Automatic-Training is false")
-    told = wakes - {Wake.TICK}
-    if told == {Wake.DRIFT} and not operator.flag("Enable-Drift-Retraining"):
+    if wakes == {Wake.DRIFT} and not operator.flag("Enable-Drift-Retraining"):
         return Decision(Outcome.OFF, "drift only tells: Enable-Drift-Retraining is false")
+    told = wakes & {Wake.RAW, Wake.ANNOTATIONS}
+    if operator.flag("Enable-Drift-Retraining"):
+        told |= wakes & {Wake.DRIFT}
     due_s = state.looked_at_s + _MINUTE_S * operator.integer("Automatic-Training-Poll-Frequency")
     if not told and not state.is_pending and now_s < due_s:
         return Decision(Outcome.NOT_DUE, f"the next look is due in {due_s - now_s:.0f} s")
@@ -88,7 +90,7 @@ def decide(  # noqa: PLR0911 - one return a rule
     snapshot = Snapshot(sets, lake.annotations, raw_set)
     changes = len(snapshot.changes(state.trained))
     if fresh:
-        return _start(snapshot, operator, bucket, f"raw set {fresh}, {changes} annotations")
+        return _start(snapshot, operator, bucket, f"raw set {fresh}, {changes} annotations", now_s)
     if not changes:
         return Decision(Outcome.NOTHING_NEW, "all annotations were trained on")
     least = _least(wakes, operator)
@@ -96,9 +98,22 @@ def decide(  # noqa: PLR0911 - one return a rule
         return Decision(Outcome.TOO_FEW, f"{changes} of at least {least} changed annotations")
     if now_s - lake.newest_s < quiet_s:
         return Decision(Outcome.NOT_QUIET, f"annotations still came within {quiet_s:.0f} s")
-    if failed is not None and snapshot.fingerprint == failed.fingerprint:
-        return Decision(Outcome.FAILED_BEFORE, "the run on this data failed; it waits for more")
-    return _start(snapshot, operator, bucket, f"{changes} changed annotations")
+    since = _since_failure(snapshot, failed)
+    if since is not None and since < least:
+        reason = f"the run on this data failed; {since} of at least {least} changed since"
+        return Decision(Outcome.FAILED_BEFORE, reason)
+    return _start(snapshot, operator, bucket, f"{changes} changed annotations", now_s)
+
+
+def _since_failure(snapshot: Snapshot, failed: Snapshot | None) -> int | None:
+    """Count what changed since the run on the same raw set failed; None: none did.
+
+    The minimum counts from there: a gate that does not pass would else cost a run for each
+    annotation that comes.
+    """
+    if failed is None or failed.raw_set != snapshot.raw_set:
+        return None
+    return len(snapshot.changes(failed))
 
 
 def _least(wakes: set[Wake], operator: OperatorValues) -> int:
@@ -125,18 +140,25 @@ def _settled_set(trained: Snapshot, failed: Snapshot | None, lake: Lake) -> str:
     return max(others or lake.sets, key=lambda name: (lake.sets[name], name), default="")
 
 
-def _start(snapshot: Snapshot, operator: OperatorValues, bucket: str, reason: str) -> Decision:
+def _start(
+    snapshot: Snapshot, operator: OperatorValues, bucket: str, reason: str, now_s: float
+) -> Decision:
     parameters = {
         "TrainDataset": f"s3://{bucket}/{RAW}{snapshot.raw_set}",
         "MinMacroF1": str(operator.number("Minimum-F1-Score")),
     }
     if snapshot.annotations:
         parameters["Annotations"] = f"s3://{bucket}/{ANNOTATIONS.rstrip('/')}"
-    start = Start(_token(snapshot, parameters), parameters, snapshot)
+    start = Start(_token(snapshot, parameters, now_s), parameters, snapshot)
     return Decision(Outcome.START, reason, start)
 
 
-def _token(snapshot: Snapshot, parameters: Mapping[str, str]) -> str:
-    """Return 64 characters; SageMaker takes 32 to 128."""
-    text = snapshot.fingerprint + repr(sorted(parameters.items()))
+def _token(snapshot: Snapshot, parameters: Mapping[str, str], now_s: float) -> str:
+    """Return 64 characters; SageMaker takes 32 to 128.
+
+    Each decision has its own, which the state keeps until SageMaker has answered. Of the data
+    alone, a run on data that was trained on long ago (corrections taken back, the state
+    deleted) would be answered by the old execution, and nothing would run.
+    """
+    text = snapshot.fingerprint + repr(sorted(parameters.items())) + repr(now_s)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -120,6 +120,8 @@ class Look:
         now_s = self._now()
         store = ParameterStore(self._clients.ssm, self._settings.operator_path)
         operator = read_operator(store)
+        if state.is_drift_pending:
+            wakes = wakes | {Wake.DRIFT}
         early = before_looking(wakes, operator, state, now_s)
         if early is not None:
             # What came while it was off is looked at as soon as it is on again.
@@ -128,14 +130,15 @@ class Look:
         executions = self._executions()
         state = self._settled(_adopted(state, executions))
         running = next((e for e in executions if e["PipelineExecutionStatus"] in _RUNNING), None)
-        state = replace(state, looked_at_s=now_s)
         if running is not None:
-            reason = str(running["PipelineExecutionArn"])
-            return Decision(Outcome.RUNNING, reason), replace(state, is_pending=True)
+            # Not the time of the look: each write would be one more version of the object.
+            waiting = replace(state, is_pending=True, is_drift_pending=Wake.DRIFT in wakes)
+            return Decision(Outcome.RUNNING, str(running["PipelineExecutionArn"])), waiting
+        state = replace(state, looked_at_s=now_s)
         if state.started is not None and not state.started.execution:
             return Decision(Outcome.START, "a start was interrupted", state.started), state
-        known = {**(state.started.snapshot.annotations if state.started else {})}
-        known |= state.trained.annotations
+        known = {**state.trained.annotations}
+        known |= state.started.snapshot.annotations if state.started else {}
         lake = read_lake(self._clients.s3, self._settings.data_bucket, known)
         decision = decide(
             wakes,
@@ -147,8 +150,14 @@ class Look:
             bucket=self._settings.data_bucket,
         )
         # A start is pending until SageMaker has answered.
-        state = replace(state, is_pending=decision.outcome in (*WAITS, Outcome.START))
-        return decision, replace(state, started=decision.start or state.started)
+        waits = decision.outcome in WAITS
+        state = replace(
+            state,
+            is_pending=waits or decision.outcome is Outcome.START,
+            is_drift_pending=waits and Wake.DRIFT in wakes,
+            started=decision.start or state.started,
+        )
+        return decision, state
 
     def _settled(self, state: State) -> State:
         """Return the state with a run that has succeeded counted as trained."""
@@ -164,7 +173,7 @@ class Look:
     def _executions(self) -> list[dict[str, Any]]:
         """Return the pipeline's executions, whoever started them."""
         pages = self._clients.sagemaker.get_paginator("list_pipeline_executions").paginate(
-            PipelineName=self._settings.pipeline
+            PipelineName=self._settings.pipeline, PaginationConfig={"PageSize": 100}
         )
         return [summary for page in pages for summary in page["PipelineExecutionSummaries"]]
 

@@ -138,8 +138,16 @@ def test_a_run_that_failed_is_not_repeated_on_the_same_data() -> None:
     assert look(lake(items(20)), failed(items(20))).outcome is Outcome.FAILED_BEFORE
 
 
-def test_after_a_failed_run_one_more_annotation_starts_the_next() -> None:
-    assert look(lake(items(21)), failed(items(20))).outcome is Outcome.START
+@pytest.mark.parametrize(("more", "outcome"), [(9, Outcome.FAILED_BEFORE), (10, Outcome.START)])
+def test_after_a_failed_run_the_minimum_counts_from_there(more: int, outcome: Outcome) -> None:
+    """A gate that does not pass would else cost a run for each annotation that comes."""
+    assert look(lake(items(20 + more)), failed(items(20))).outcome is outcome
+
+
+def test_a_first_run_that_failed_waits_for_the_minimum_too() -> None:
+    state = State(started=Start("t", {}, Snapshot(SET, items(20), "scenes"), "arn"))
+    assert look(lake(items(21)), state).outcome is Outcome.FAILED_BEFORE
+    assert look(lake(items(30)), state).outcome is Outcome.START
 
 
 def test_annotations_after_a_raw_set_that_failed_train_with_the_last_good_set() -> None:
@@ -183,6 +191,14 @@ def test_a_tick_looks_as_often_as_the_operator_wants(minutes: int, looks: bool) 
 def test_a_tick_looks_at_once_where_something_waits() -> None:
     state = State(looked_at_s=NOW_S, is_pending=True)
     assert before_looking({Wake.TICK}, operator(), state, NOW_S) is None
+
+
+def test_a_tick_is_heeded_beside_a_drift_alarm_that_only_tells() -> None:
+    assert before_looking({Wake.TICK, Wake.DRIFT}, operator(), State(), NOW_S) is None
+    soon = State(looked_at_s=NOW_S)
+    early = before_looking({Wake.TICK, Wake.DRIFT}, operator(), soon, NOW_S)
+    assert early is not None
+    assert early.outcome is Outcome.NOT_DUE
 
 
 def test_the_token_tells_data_and_parameters_apart() -> None:

@@ -13,7 +13,8 @@ from moto import mock_aws
 
 from components.retrain.decide import Outcome, Wake
 from components.retrain.handler import Clients, Look, Settings, handle, read_wakes
-from components.retrain.state import StateFile
+from components.retrain.lake import read_lake
+from components.retrain.state import Snapshot, StateFile
 from shared.component.errors import StorageError
 
 SETTINGS = Settings("visionloop-dev", "data", "artifacts", "/visionloop/dev/operator", 300)
@@ -53,7 +54,7 @@ class Pipelines:
         assert name == "list_pipeline_executions"
         return self
 
-    def paginate(self, PipelineName: str) -> Iterator[dict[str, Any]]:  # noqa: N803
+    def paginate(self, PipelineName: str, **_: Any) -> Iterator[dict[str, Any]]:  # noqa: N803
         assert PipelineName == SETTINGS.pipeline
         for execution in reversed(self.executions):  # a page each
             yield {"PipelineExecutionSummaries": [execution]}
@@ -87,6 +88,21 @@ class World:
         self.clients.ssm.put_parameter(
             Name=f"{SETTINGS.operator_path}/{name}", Value=value, Type="String", Overwrite=True
         )
+
+    def state_etag(self) -> str:
+        found = self.clients.s3.head_object(Bucket="artifacts", Key="retrain/state.json")
+        return f"{found['ETag']} {found['LastModified']}"
+
+    def reads(self) -> list[str]:
+        """Return a list that gets the key of each annotation that is read from now on."""
+        read: list[str] = []
+
+        def note(params: Mapping[str, Any], **_: object) -> None:
+            if params["Key"].startswith("annotations/"):
+                read.append(params["Key"])
+
+        self.clients.s3.meta.events.register("before-parameter-build.s3.GetObject", note)
+        return read
 
     def look(self, wake: Wake = Wake.ANNOTATIONS, **given: Any) -> Outcome:
         return Look(self.clients, SETTINGS, lambda: self.now_s).run([wake], **given).outcome
@@ -203,8 +219,77 @@ def test_a_failed_run_leaves_its_annotations_untrained(trained: World) -> None:
     trained.look()
     trained.pipelines.end("Failed")
     assert trained.look() is Outcome.FAILED_BEFORE
-    trained.annotate(range(20, 21))
+    trained.annotate(range(20, 29))
+    assert trained.look() is Outcome.FAILED_BEFORE
+    trained.annotate(range(29, 30))
     assert trained.look() is Outcome.START
+
+
+def test_data_that_was_trained_on_long_ago_gets_a_run_of_its_own(trained: World) -> None:
+    """SageMaker answers a token that it has seen by the old run, which trains nothing."""
+    for text in ("first", "second", "first", "second"):
+        trained.annotate(range(20), text)
+        assert trained.look() is Outcome.START
+        trained.pipelines.end()
+        trained.now_s += 3600
+    assert len(trained.pipelines.executions) == 5
+
+
+def test_a_state_that_was_deleted_trains_on_all_data_once_more(trained: World) -> None:
+    trained.clients.s3.delete_object(Bucket="artifacts", Key="retrain/state.json")
+    trained.now_s += 3600
+    assert trained.look(Wake.TICK) is Outcome.START
+    assert len(trained.pipelines.executions) == 2
+
+
+def test_a_drift_alarm_during_a_run_trains_after_it(trained: World) -> None:
+    trained.tune("Enable-Drift-Retraining", "true")
+    trained.annotate(range(20))
+    trained.look()
+    trained.annotate(range(20, 23))
+    assert trained.look(Wake.DRIFT) is Outcome.RUNNING
+    assert trained.look(Wake.TICK) is Outcome.RUNNING
+    trained.pipelines.end()
+    assert trained.look(Wake.TICK) is Outcome.START  # three are less than the minimum
+    trained.pipelines.end()
+    trained.annotate(range(23, 26))
+    assert trained.look() is Outcome.TOO_FEW  # one alarm, one run
+
+
+def test_a_drift_alarm_that_waits_is_forgotten_when_operators_say_so(trained: World) -> None:
+    trained.tune("Enable-Drift-Retraining", "true")
+    trained.annotate(range(20))
+    trained.look()
+    trained.annotate(range(20, 23))
+    trained.look(Wake.DRIFT)
+    trained.tune("Enable-Drift-Retraining", "false")
+    trained.pipelines.end()
+    assert trained.look(Wake.TICK) is Outcome.TOO_FEW
+
+
+def test_a_run_in_progress_is_waited_for_without_writing_the_state(trained: World) -> None:
+    """Every version of it is kept for thirty days, and a run takes hours."""
+    trained.annotate(range(20))
+    trained.look()
+    trained.look()
+    versions = [trained.state_etag()]
+    for _ in range(3):
+        trained.now_s += 300
+        assert trained.look(Wake.TICK) is Outcome.RUNNING
+        versions.append(trained.state_etag())
+    assert len(set(versions)) == 1
+
+
+def test_a_great_sync_is_told_by_etags_where_reading_would_take_too_long(world: World) -> None:
+    world.annotate(range(40))
+    read = world.reads()
+    first = read_lake(world.clients.s3, "data", {}, most_read=15).annotations
+    assert (len(first), len(read)) == (40, 15)
+    assert read_lake(world.clients.s3, "data", first, most_read=15).annotations == first
+    assert len(read) == 15
+    world.annotate(range(40), "corrected")
+    second = read_lake(world.clients.s3, "data", first, most_read=15).annotations
+    assert len(Snapshot(annotations=second).changes(Snapshot(annotations=first))) == 40
 
 
 def test_a_dry_look_changes_nothing(trained: World) -> None:
@@ -234,12 +319,9 @@ def test_an_annotation_is_read_once(trained: World) -> None:
     trained.look()
     trained.pipelines.end()
     trained.annotate(range(12, 13))
-    read: list[str] = []
-    trained.clients.s3.meta.events.register(
-        "before-parameter-build.s3.GetObject", lambda params, **_: read.append(params["Key"])
-    )
+    read = trained.reads()
     assert trained.look() is Outcome.TOO_FEW
-    assert [key for key in read if key.startswith("annotations/")] == ["annotations/12"]
+    assert read == ["annotations/12"]
 
 
 def test_messages_say_only_that_it_is_time(caplog: pytest.LogCaptureFixture) -> None:
