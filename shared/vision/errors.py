@@ -4,13 +4,15 @@ InputError               (shared.component) exit status 1
 ├── ImageError           bytes are no image this system takes
 ├── DatasetError         a Dataset folder is missing, damaged or unfit
 └── BundleError          a model bundle is missing, damaged or unfit
+VisionloopError          (shared.component) exit status 1
+└── LibraryError         a library is missing, or of a version this code does not know
 """
 
 from __future__ import annotations
 
 import json
 
-from shared.component.errors import InputError
+from shared.component.errors import InputError, VisionloopError
 
 
 class ImageError(InputError):
@@ -23,6 +25,10 @@ class DatasetError(InputError):
 
 class BundleError(InputError):
     """A model bundle is missing, damaged or unfit for what is asked."""
+
+
+class LibraryError(VisionloopError):
+    """A library is missing, or of a version this code does not know."""
 
 
 def encode_error(kind: str, message: str, request_id: str) -> bytes:

@@ -255,7 +255,8 @@ def test_a_sink_that_takes_nothing_is_a_metric_and_nothing_more(stage, trouble):
 def test_a_detector_slower_than_the_traffic_tests_less_often_and_loses_nothing(stage, tmp_path):
     package = tmp_path / "slow/alibi_detect/cd"
     package.mkdir(parents=True)
-    (package.parent / "__init__.py").touch()
+    for folder in (package.parent, package):
+        (folder / "__init__.py").touch()
     (package / "tabular.py").write_text(
         "import numpy as np, time\n"
         "time.sleep(2)\n"

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 import numpy as np
 import pytest
+from scipy.stats import chi2_contingency, ks_2samp
 
 from shared.component.errors import InputError
+from shared.vision import drift
 from shared.vision.drift import DriftDetector
+from shared.vision.errors import LibraryError
 
 CLASSES = 4
 
@@ -78,3 +84,66 @@ def test_survives_saving_without_pickle(detector, tmp_path):
 def test_a_folder_without_a_detector_is_named(tmp_path):
     with pytest.raises(InputError, match="holds no detector"):
         DriftDetector.load(tmp_path)
+
+
+def by_scipy(reference: np.ndarray, window: np.ndarray) -> list[tuple[float, float]]:
+    """Return p-value and distance of every feature; the last one holds classes."""
+    columns = zip(reference.T[:-1], window.T[:-1], strict=True)
+    tests = [ks_2samp(before, now, method="asymp") for before, now in columns]
+    both = (reference[:, -1], window[:, -1])
+    classes = np.unique(np.concatenate(both))
+    table = [[(column == one).sum() for one in classes] for column in both]
+    mix = chi2_contingency(table)
+    return [*((t.pvalue, t.statistic) for t in tests), (mix.pvalue, mix.statistic)]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_feature_is_tested_as_scipy_tests_it(seed):
+    generator = np.random.default_rng(seed)
+    rows, window, columns, classes = generator.integers([60, 10, 1, 2], [600, 90, 12, 8])
+    reference = generator.normal(0, 1, (rows, columns + 1)).round(1).astype(np.float32)
+    features = generator.normal(seed % 3 / 3, 1, (window, columns + 1)).astype(np.float32)
+    reference[:, -1] = generator.integers(0, classes, rows)
+    features[:, -1] = generator.integers(0, classes + seed % 2, window)  # a class more, at times
+    unprojected = np.zeros(columns - 1, np.float32), np.zeros((columns - 1, columns - 1))
+    detector = DriftDetector(*unprojected, reference, int(window), 0.05)
+    tested = detector.check(features)
+    found = {feature.name: (feature.p_value, feature.distance) for feature in tested.features}
+    expected = by_scipy(reference, features)
+    for name, one in zip(detector.feature_names, expected, strict=True):
+        assert found[name] == pytest.approx(one, rel=1e-6)  # alibi-detect's are float32
+    assert tested.p_value == pytest.approx(min(1, len(expected) * min(p for p, _ in expected)))
+
+
+@pytest.fixture
+def another_library(tmp_path, monkeypatch):
+    """Return a folder that stands for the module of another alibi-detect."""
+    folder = tmp_path / "alibi_detect/cd"
+    folder.mkdir(parents=True)
+    for package in (folder.parent, folder):
+        (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    drift._tabular_drift.cache_clear()
+    yield folder
+    drift._tabular_drift.cache_clear()
+
+
+@pytest.mark.parametrize("code", ["import torch\n", "class AnotherDrift: ...\n", None])
+def test_another_library_is_an_error_that_names_the_right_one(detector, another_library, code):
+    if code:
+        (another_library / "tabular.py").write_text(code)
+    with pytest.raises(LibraryError, match=r"install alibi-detect==0\.13\.0"):
+        detector.check(detector.reference)
+
+
+def test_the_library_that_is_imported_is_the_one_that_is_locked():
+    repository = Path(__file__).parents[3]
+    with (repository / "pyproject.toml").open("rb") as stream:
+        (metadata,) = tomllib.load(stream)["tool"]["uv"]["dependency-metadata"]
+    asked = {name.partition("<")[0].partition(">")[0] for name in metadata["requires-dist"]}
+    assert metadata["version"] == drift.ALIBI_DETECT
+    assert {name.replace("-", "_") for name in asked} == drift.SHOWN
+    requirements = repository.glob("components/*/requirements.in")
+    pins = [line for path in requirements for line in path.read_text().splitlines()]
+    pins = [line.split()[0] for line in pins if line.startswith("alibi")]
+    assert set(pins) == {f"alibi-detect=={drift.ALIBI_DETECT}"}
