@@ -49,9 +49,7 @@ _TEXTS: dict[str, tuple[tuple[bytes, ...], re.Pattern[bytes]]] = {
 # Amazon's own examples, which documentation in packages repeats.
 _EXAMPLES = re.compile(rb"EXAMPLE|([A-Z0-9])\1{7}")
 # Keys and tokens that packages publish for their own tests; everybody has them.
-_PUBLISHED = re.compile(
-    r"/site-packages/(future/backports/test/|transformers/(__pycache__/)?testing_utils\.)"
-)
+_PUBLISHED = re.compile(r"/site-packages/future/backports/test/")
 _LARGEST = 32 << 20  # bytes; weights and libraries are no place where people put keys
 
 
