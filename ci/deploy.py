@@ -29,6 +29,7 @@ from ci.stack_driver import Change, StackDriver, StackRequest
 from ci.templates import ORDER, STACKS, load_templates
 from shared.component.errors import UsageError
 from shared.component.operator import ParameterStore, read_operator
+from shared.component.port import ParameterValue
 from shared.pipeline.images import read_pushed
 from shared.pipeline.settings import Settings
 
@@ -149,7 +150,7 @@ class Stage:
         tuned = self._tuned() if stack == "parameters" else {}
         parameters = {}
         for parameter, body in self.templates[stack].get("Parameters", {}).items():
-            sources = (self._own(parameter, body), given.get(parameter), tuned.get(parameter))
+            sources = (given.get(parameter), self._own(parameter, body), tuned.get(parameter))
             value = next((v for v in (*sources, in_force.get(parameter)) if v is not None), None)
             if value is not None:
                 parameters[parameter] = value
@@ -217,13 +218,18 @@ class Stage:
         """Return the operators' values in force, so that an update of the stack changes none."""
         path = f"/{self.project}/{self.stage}/operator"
         values = read_operator(ParameterStore(self.client("ssm"), path)).values
-        return {
-            template_parameter(name): str(value).lower() if isinstance(value, bool) else str(value)
-            for name, value in values.items()
-        }
+        return {template_parameter(name): _text(value) for name, value in values.items()}
 
 
 _STANDING = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
+
+
+def _text(value: ParameterValue) -> str:
+    """Return a value as templates take it: no True, no 1e-05."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    return f"{value:.9f}" if isinstance(value, float) and "e" in text else text
 
 
 def _show(stage: Stage, given: Mapping[str, str]) -> bool:
