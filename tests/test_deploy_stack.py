@@ -265,6 +265,7 @@ ASKED_BY_AWS = {
     "iam:PassRole",
 }
 ASKED_FOR_ENDPOINTS = {
+    "sagemaker:UpdateEndpointWeightsAndCapacities",  # by scaling, in the name of who sets it up
     "sagemaker:AddTags",
     "cloudwatch:PutMetricAlarm",
     "cloudwatch:DeleteAlarms",
