@@ -110,7 +110,7 @@ class Look:
             return decision
         if after != state:
             self._file.write(after)  # with a start: before SageMaker is asked
-        if after.started is not None and not after.started.execution:
+        if decision.outcome is Outcome.START and after.started is not None:
             started = self._start(after.started)
             self._file.write(replace(after, started=started, is_pending=False))
         return decision
@@ -128,8 +128,12 @@ class Look:
             is_told = early.outcome is Outcome.OFF and wakes != {Wake.TICK}
             return early, replace(state, is_pending=state.is_pending or is_told)
         executions = self._executions()
-        state = self._settled(_adopted(state, executions))
-        running = next((e for e in executions if e["PipelineExecutionStatus"] in _RUNNING), None)
+        state = _adopted(state, executions)
+        ours = self._ours(state)
+        if ours and ours["PipelineExecutionStatus"] == "Succeeded" and state.started:
+            state = replace(state, trained=state.started.snapshot, started=None)
+        seen = [*executions, *([ours] if ours else [])]  # ours may not be listed yet
+        running = next((e for e in seen if e["PipelineExecutionStatus"] in _RUNNING), None)
         if running is not None:
             # Not the time of the look: each write would be one more version of the object.
             waiting = replace(state, is_pending=True, is_drift_pending=Wake.DRIFT in wakes)
@@ -159,16 +163,14 @@ class Look:
         )
         return decision, state
 
-    def _settled(self, state: State) -> State:
-        """Return the state with a run that has succeeded counted as trained."""
+    def _ours(self, state: State) -> dict[str, Any] | None:
+        """Return what SageMaker says of the run that was started last, if one was."""
         if state.started is None or not state.started.execution:
-            return state
-        answer = self._clients.sagemaker.describe_pipeline_execution(
+            return None
+        answer: dict[str, Any] = self._clients.sagemaker.describe_pipeline_execution(
             PipelineExecutionArn=state.started.execution
         )
-        if answer["PipelineExecutionStatus"] != "Succeeded":
-            return state
-        return replace(state, trained=state.started.snapshot, started=None)
+        return answer
 
     def _executions(self) -> list[dict[str, Any]]:
         """Return the pipeline's executions, whoever started them."""

@@ -28,8 +28,12 @@ class Pipelines:
         self.executions: list[dict[str, Any]] = []
         self.tokens: dict[str, str] = {}
         self.crash_after_start = False
+        self.lists_late = False
+        self.refuses = False
 
     def start_pipeline_execution(self, **request: Any) -> dict[str, str]:
+        if self.refuses:
+            raise ConnectionError("no answer")
         token = request["ClientRequestToken"]
         if token not in self.tokens:
             self.tokens[token] = f"arn:execution/{len(self.executions)}"
@@ -56,7 +60,8 @@ class Pipelines:
 
     def paginate(self, PipelineName: str, **_: Any) -> Iterator[dict[str, Any]]:  # noqa: N803
         assert PipelineName == SETTINGS.pipeline
-        for execution in reversed(self.executions):  # a page each
+        listed = [] if self.lists_late else reversed(self.executions)
+        for execution in listed:  # a page each
             yield {"PipelineExecutionSummaries": [execution]}
 
     def end(self, status: str = "Succeeded") -> None:
@@ -182,6 +187,15 @@ def test_a_run_that_someone_else_started_is_waited_for(trained: World) -> None:
     assert trained.look() is Outcome.RUNNING
 
 
+def test_a_run_that_is_not_listed_yet_is_waited_for(trained: World) -> None:
+    trained.annotate(range(20))
+    trained.look()
+    trained.pipelines.lists_late = True
+    trained.put("raw/more/_SUCCESS")
+    assert trained.look(Wake.RAW) is Outcome.RUNNING
+    assert len(trained.pipelines.executions) == 2
+
+
 def test_lost_events_are_healed_by_a_tick(trained: World) -> None:
     trained.annotate(range(20))
     assert trained.look(Wake.TICK) is Outcome.NOT_DUE
@@ -212,6 +226,39 @@ def test_a_crash_after_the_start_starts_no_second_run(trained: World, is_named: 
     assert len(trained.pipelines.executions) == 2
     trained.now_s += 3600
     assert trained.look(Wake.TICK) is Outcome.TOO_FEW  # the first 20 count as trained
+
+
+@pytest.fixture
+def interrupted(trained: World) -> World:
+    """A world where a start was written down that SageMaker never heard of."""
+    trained.annotate(range(20))
+    trained.pipelines.refuses = True
+    with pytest.raises(ConnectionError):
+        trained.look()
+    trained.pipelines.refuses = False
+    return trained
+
+
+def test_a_start_that_was_interrupted_is_made_by_the_next_tick(interrupted: World) -> None:
+    assert interrupted.look(Wake.TICK) is Outcome.START
+    assert len(interrupted.pipelines.executions) == 2
+
+
+def test_a_start_that_was_interrupted_is_not_made_once_switched_off(interrupted: World) -> None:
+    interrupted.tune("Enable-Automatic-Training", "false")
+    assert interrupted.look() is Outcome.OFF
+    assert len(interrupted.pipelines.executions) == 1
+
+
+def test_a_start_that_was_interrupted_waits_for_a_run_in_progress(interrupted: World) -> None:
+    interrupted.pipelines.executions.append(
+        {"PipelineExecutionArn": "arn:by-hand", "PipelineExecutionStatus": "Executing"}
+    )
+    assert interrupted.look() is Outcome.RUNNING
+    assert len(interrupted.pipelines.executions) == 2
+    interrupted.pipelines.end()
+    assert interrupted.look(Wake.TICK) is Outcome.START
+    assert len(interrupted.pipelines.executions) == 3
 
 
 def test_a_failed_run_leaves_its_annotations_untrained(trained: World) -> None:
