@@ -217,7 +217,9 @@ def test_a_crash_after_the_start_starts_no_second_run(trained: World, is_named: 
     trained.pipelines.crash_after_start = True
     with pytest.raises(ConnectionError):
         trained.look()
-    if not is_named:  # then the token alone must do
+    if is_named:  # then the name alone does, however long ago it was
+        trained.pipelines.tokens.clear()
+    else:  # the token alone
         del trained.pipelines.executions[-1]["PipelineExecutionDisplayName"]
     trained.annotate(range(20, 25))  # the data has changed since
     for _ in range(3):
@@ -351,6 +353,15 @@ def test_two_at_once_start_one_run(trained: World) -> None:
     slow = StateFile(trained.clients.s3, "artifacts")
     state = slow.read()
     assert trained.look() is Outcome.START
+    with pytest.raises(StorageError, match="changed by another"):
+        slow.write(state)
+
+
+def test_two_first_looks_at_once_start_one_run(world: World) -> None:
+    world.put("raw/scenes/_SUCCESS")
+    slow = StateFile(world.clients.s3, "artifacts")
+    state = slow.read()
+    assert world.look(Wake.RAW) is Outcome.START
     with pytest.raises(StorageError, match="changed by another"):
         slow.write(state)
 
