@@ -13,7 +13,7 @@ from ci.problems import REPOSITORY
 from ci.templates import load_templates, substituted, walk
 from components.retrain.decide import Wake
 from components.retrain.handler import read_wakes
-from components.retrain.tests.test_look import World
+from components.retrain.tests.world import World
 from shared.component.operator import read_operator
 
 WORDS = {

@@ -5,112 +5,17 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
 from components.retrain.decide import Outcome, Wake
-from components.retrain.handler import Clients, Look, Settings, handle, read_wakes
+from components.retrain.handler import handle, read_wakes
 from components.retrain.lake import read_lake
 from components.retrain.state import Snapshot, StateFile
+from components.retrain.tests.world import SETTINGS, World
 from shared.component.errors import StorageError
-
-SETTINGS = Settings("visionloop-dev", "data", "artifacts", "/visionloop/dev/operator", 300)
-LATER_S = 4_000_000_000.0  # long after anything that a test writes
-
-
-class Pipelines:
-    """SageMaker's executions as documented: a token that was seen gives the same execution."""
-
-    def __init__(self) -> None:
-        self.executions: list[dict[str, Any]] = []
-        self.tokens: dict[str, str] = {}
-        self.crash_after_start = False
-        self.lists_late = False
-        self.refuses = False
-
-    def start_pipeline_execution(self, **request: Any) -> dict[str, str]:
-        if self.refuses:
-            raise ConnectionError("no answer")
-        token = request["ClientRequestToken"]
-        if token not in self.tokens:
-            self.tokens[token] = f"arn:execution/{len(self.executions)}"
-            self.executions.append(
-                {
-                    "PipelineExecutionArn": self.tokens[token],
-                    "PipelineExecutionStatus": "Executing",
-                    "PipelineExecutionDisplayName": request["PipelineExecutionDisplayName"],
-                    "parameters": {p["Name"]: p["Value"] for p in request["PipelineParameters"]},
-                }
-            )
-        if self.crash_after_start:
-            self.crash_after_start = False
-            raise ConnectionError("the answer was lost")
-        return {"PipelineExecutionArn": self.tokens[token]}
-
-    def describe_pipeline_execution(self, PipelineExecutionArn: str) -> dict[str, Any]:  # noqa: N803
-        (found,) = (e for e in self.executions if e["PipelineExecutionArn"] == PipelineExecutionArn)
-        return found
-
-    def get_paginator(self, name: str) -> Pipelines:
-        assert name == "list_pipeline_executions"
-        return self
-
-    def paginate(self, PipelineName: str, **_: Any) -> Iterator[dict[str, Any]]:  # noqa: N803
-        assert PipelineName == SETTINGS.pipeline
-        listed = [] if self.lists_late else reversed(self.executions)
-        for execution in listed:  # a page each
-            yield {"PipelineExecutionSummaries": [execution]}
-
-    def end(self, status: str = "Succeeded") -> None:
-        for execution in self.executions:
-            if execution["PipelineExecutionStatus"] == "Executing":
-                execution["PipelineExecutionStatus"] = status
-
-
-class World:
-    """The account as the function sees it."""
-
-    def __init__(self) -> None:
-        self.clients = Clients(
-            boto3.client("s3", "us-east-1"), boto3.client("ssm", "us-east-1"), Pipelines()
-        )
-        self.pipelines: Pipelines = self.clients.sagemaker
-        self.now_s = LATER_S
-        for bucket in ("data", "artifacts"):
-            self.clients.s3.create_bucket(Bucket=bucket)
-
-    def put(self, key: str, text: str = "") -> None:
-        self.clients.s3.put_object(Bucket="data", Key=key, Body=text.encode())
-
-    def annotate(self, numbers: range, text: str = "") -> None:
-        for number in numbers:
-            self.put(f"annotations/{number}", f'{{"id": {number}, "text": "{text}"}}')
-
-    def tune(self, name: str, value: str) -> None:
-        self.clients.ssm.put_parameter(
-            Name=f"{SETTINGS.operator_path}/{name}", Value=value, Type="String", Overwrite=True
-        )
-
-    def state_etag(self) -> str:
-        found = self.clients.s3.head_object(Bucket="artifacts", Key="retrain/state.json")
-        return f"{found['ETag']} {found['LastModified']}"
-
-    def reads(self) -> list[str]:
-        """Return a list that gets the key of each annotation that is read from now on."""
-        read: list[str] = []
-
-        def note(params: Mapping[str, Any], **_: object) -> None:
-            if params["Key"].startswith("annotations/"):
-                read.append(params["Key"])
-
-        self.clients.s3.meta.events.register("before-parameter-build.s3.GetObject", note)
-        return read
-
-    def look(self, wake: Wake = Wake.ANNOTATIONS, **given: Any) -> Outcome:
-        return Look(self.clients, SETTINGS, lambda: self.now_s).run([wake], **given).outcome
 
 
 @pytest.fixture
