@@ -12,6 +12,7 @@ from components.retrain.state import Snapshot, Start, State
 from shared.component.operator import OperatorValues
 
 _MINUTE_S = 60.0
+_TICKS_VARY_BY_S = 30.0  # the queue and a cold start delay one tick more than another
 
 
 class Wake(StrEnum):
@@ -60,7 +61,7 @@ def before_looking(
     if operator.flag("Enable-Drift-Retraining"):
         told |= wakes & {Wake.DRIFT}
     due_s = state.looked_at_s + _MINUTE_S * operator.integer("Automatic-Training-Poll-Frequency")
-    if not told and not state.is_pending and now_s < due_s:
+    if not told and not state.is_pending and now_s < due_s - _TICKS_VARY_BY_S:
         return Decision(Outcome.NOT_DUE, f"the next look is due in {due_s - now_s:.0f} s")
     return None
 

@@ -188,6 +188,13 @@ def test_a_tick_looks_as_often_as_the_operator_wants(minutes: int, looks: bool) 
     assert (early is None) is looks
 
 
+def test_a_tick_that_comes_a_second_early_counts() -> None:
+    """Of two ticks the first may have waited for a cold start; five minutes would become ten."""
+    state = State(looked_at_s=NOW_S - 299)
+    values = operator(Automatic_Training_Poll_Frequency=5)
+    assert before_looking({Wake.TICK}, values, state, NOW_S) is None
+
+
 def test_a_tick_looks_at_once_where_something_waits() -> None:
     state = State(looked_at_s=NOW_S, is_pending=True)
     assert before_looking({Wake.TICK}, operator(), state, NOW_S) is None
