@@ -34,6 +34,7 @@ class Outcome(StrEnum):
     TOO_FEW = "too_few"
     NOT_QUIET = "not_quiet"
     FAILED_BEFORE = "failed_before"
+    NO_PIPELINE = "no_pipeline"
     START = "start"
 
 

@@ -128,6 +128,9 @@ class Look:
             is_told = early.outcome is Outcome.OFF and wakes != {Wake.TICK}
             return early, replace(state, is_pending=state.is_pending or is_told)
         executions = self._executions()
+        if executions is None:  # a fresh stage: nothing is wrong, and nothing is lost
+            reason = f"run pipeline.py --upsert --name {self._settings.pipeline}"
+            return Decision(Outcome.NO_PIPELINE, reason), _waiting(state, wakes)
         state = _adopted(state, executions)
         ours = self._ours(state)
         if ours and ours["PipelineExecutionStatus"] == "Succeeded" and state.started:
@@ -135,9 +138,8 @@ class Look:
         seen = [*executions, *([ours] if ours else [])]  # ours may not be listed yet
         running = next((e for e in seen if e["PipelineExecutionStatus"] in _RUNNING), None)
         if running is not None:
-            # Not the time of the look: each write would be one more version of the object.
-            waiting = replace(state, is_pending=True, is_drift_pending=Wake.DRIFT in wakes)
-            return Decision(Outcome.RUNNING, str(running["PipelineExecutionArn"])), waiting
+            reason = str(running["PipelineExecutionArn"])
+            return Decision(Outcome.RUNNING, reason), _waiting(state, wakes)
         state = replace(state, looked_at_s=now_s)
         if state.started is not None and not state.started.execution:
             return Decision(Outcome.START, "a start was interrupted", state.started), state
@@ -172,12 +174,21 @@ class Look:
         )
         return answer
 
-    def _executions(self) -> list[dict[str, Any]]:
-        """Return the pipeline's executions, whoever started them."""
+    def _executions(self) -> list[dict[str, Any]] | None:
+        """Return the pipeline's executions, whoever started them; None: there is no pipeline."""
+        from botocore.exceptions import ClientError
+
         pages = self._clients.sagemaker.get_paginator("list_pipeline_executions").paginate(
             PipelineName=self._settings.pipeline, PaginationConfig={"PageSize": 100}
         )
-        return [summary for page in pages for summary in page["PipelineExecutionSummaries"]]
+        try:
+            return [summary for page in pages for summary in page["PipelineExecutionSummaries"]]
+        except ClientError as err:
+            said = err.response["Error"]
+            # The API's own code; moto has words instead.
+            if said["Code"] != "ResourceNotFound" and "Could not find" not in said["Message"]:
+                raise
+            return None
 
     def _start(self, start: Start) -> Start:
         answer = self._clients.sagemaker.start_pipeline_execution(
@@ -189,6 +200,14 @@ class Look:
         arn = str(answer["PipelineExecutionArn"])
         log.info("started execution=%s parameters=%s", arn, dict(start.parameters))
         return replace(start, execution=arn)
+
+
+def _waiting(state: State, wakes: set[Wake]) -> State:
+    """Return the state of a look that has to be repeated.
+
+    Without the time of the look: each write would be one more version of the object.
+    """
+    return replace(state, is_pending=True, is_drift_pending=Wake.DRIFT in wakes)
 
 
 def _display_name(start: Start) -> str:

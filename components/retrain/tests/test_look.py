@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from components.retrain.decide import Outcome, Wake
@@ -328,3 +329,25 @@ def test_the_function_reads_its_settings_and_answers_the_queue(
         )["PipelineParameters"]
     }
     assert parameters == {"TrainDataset": "s3://data/raw/scenes", "MinMacroF1": "0.8"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"Code": "ResourceNotFound", "Message": "Pipeline visionloop-dev does not exist."},
+        {"Code": "ValidationException", "Message": "Could not find pipeline with PipelineName x."},
+    ],
+)
+def test_before_there_is_a_pipeline_data_waits_for_it(world: World, said: dict[str, str]) -> None:
+    world.put("raw/scenes/_SUCCESS")
+    world.pipelines.refusal = ClientError({"Error": said}, "ListPipelineExecutions")
+    assert world.look(Wake.RAW) is Outcome.NO_PIPELINE
+    world.pipelines.refusal = None
+    assert world.look(Wake.TICK) is Outcome.START
+
+
+def test_a_listing_that_is_refused_is_no_missing_pipeline(world: World) -> None:
+    denied = {"Code": "AccessDeniedException", "Message": "not authorized"}
+    world.pipelines.refusal = ClientError({"Error": denied}, "ListPipelineExecutions")
+    with pytest.raises(ClientError, match="not authorized"):
+        world.look(Wake.RAW)

@@ -23,6 +23,7 @@ class Pipelines:
         self.crash_after_start = False
         self.lists_late = False
         self.refuses = False
+        self.refusal: Exception | None = None  # of a listing
 
     def start_pipeline_execution(self, **request: Any) -> dict[str, str]:
         if self.refuses:
@@ -53,6 +54,8 @@ class Pipelines:
 
     def paginate(self, PipelineName: str, **_: Any) -> Iterator[dict[str, Any]]:  # noqa: N803
         assert PipelineName == SETTINGS.pipeline
+        if self.refusal:
+            raise self.refusal
         listed = [] if self.lists_late else reversed(self.executions)
         for execution in listed:  # a page each
             yield {"PipelineExecutionSummaries": [execution]}
