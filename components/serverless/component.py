@@ -55,6 +55,7 @@ def run(
         return
     if not event:
         raise UsageError("serverless: no event; pass --event FILE, or - for stdin")
+    _require_model(model, model_uri)  # before stdin is waited for
     given = _read_event(event)
     HANDLER.service = load(model, model_uri, engine, model_version, allowed_buckets)
     sys.stdout.write(json.dumps(HANDLER(given, None)) + "\n")
@@ -81,14 +82,18 @@ def load(
     return PredictionService(predictor, version, S3Images(buckets, ObjectReader()))
 
 
+def _require_model(model: Path | None, model_uri: str) -> None:
+    if model is None and not model_uri:
+        raise InputError(
+            "serverless: no model; set VISIONLOOP_MODEL_URI to s3://BUCKET/KEY, or pass --model"
+        )
+
+
 @contextmanager
 def _at_hand(model: Path | None, model_uri: str) -> Iterator[Path]:
     """Give the path of the model, fetched where it lies on S3."""
-    if not model_uri:
-        if model is None:
-            raise InputError(
-                "serverless: no model; set VISIONLOOP_MODEL_URI to s3://BUCKET/KEY, or pass --model"
-            )
+    _require_model(model, model_uri)
+    if model is not None and not model_uri:
         yield model
         return
     with tempfile.TemporaryDirectory(prefix="model-") as folder:  # /tmp, all that Lambda can write

@@ -101,3 +101,9 @@ def test_a_model_that_is_nowhere_ends_with_one_line(tmp_path: Path, uri: str, sa
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"error: {said}")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_missing_model_is_said_before_an_event_is_waited_for() -> None:
+    child = start("--event", "-", text="")
+    assert child.returncode == 1
+    assert child.stderr.splitlines()[-1].startswith("error: serverless: no model;")
