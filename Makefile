@@ -75,7 +75,7 @@ test: check ## check and run the fast tests
 
 FAST := -q --durations=5 -m "not docker and not e2e"
 # The two halves take about as long, so that both cores have work to the end.
-ENDPOINT := tests/endpoint tests/faults tests/test_parity.py
+ENDPOINT := tests/endpoint tests/test_parity.py
 
 test-house: $(READY) ## run the tests of the host side and of the whole
 	$(BIN)/pytest $(FAST) tests shared $(ENDPOINT:%=--ignore=%)
