@@ -30,11 +30,7 @@ def newest_approved(settings: Settings, group: str = "") -> LocalPackage:
         NoPackageError: there is none; the message says how to get one.
     """
     registry = FileRegistry(settings.home / "registry.json", settings.region)
-    groups = {group} if group else registry.groups()
-    packages = sorted(
-        (package for name in groups for package in registry.list(name)),
-        key=lambda package: (package.created, package.version),
-    )
+    packages = list(reversed(registry.list(group))) if group else registry.oldest_first()
     approved = [package for package in packages if package.status == "Approved"]
     if not approved:
         waiting = [package for package in packages if package.status != "Rejected"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,16 @@ def test_the_newest_approved_package_of_all_groups_is_found(settings: Settings) 
     found = newest_approved(settings)
     assert found.package.arn == chosen
     assert found.archive == settings.home / "s3" / "bucket" / "model.tar.gz"
+
+
+def test_packages_of_one_moment_keep_the_order_they_were_made_in(settings: Settings) -> None:
+    registry = settings.home / "registry.json"
+    for first, second in [("a", "b"), ("d", "c")]:
+        register(settings.home, first, "model.tar.gz")
+        chosen = register(settings.home, second, "model.tar.gz")
+        moment = re.sub(r'"CreationTime": "[^"]*"', '"CreationTime": "1"', registry.read_text())
+        registry.write_text(moment)
+        assert newest_approved(settings).package.arn == chosen
 
 
 def test_a_group_is_chosen_by_its_name(settings: Settings) -> None:

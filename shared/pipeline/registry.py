@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -97,8 +97,9 @@ class FileRegistry:
         found = (p for p in self._read() if p["ModelPackageGroupName"] == group)
         return _newest_first(map(ModelPackage.from_description, found))
 
-    def groups(self) -> set[str]:
-        return {package["ModelPackageGroupName"] for package in self._read()}
+    def oldest_first(self) -> Sequence[ModelPackage]:
+        """Return the packages of all groups as they were made: the file keeps that order."""
+        return [ModelPackage.from_description(package) for package in self._read()]
 
     def describe(self, arn: str) -> ModelPackage:
         return ModelPackage.from_description(self._find(self._read(), arn))
