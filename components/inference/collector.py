@@ -92,10 +92,11 @@ class Collector:
         self._emitter = Emitter(folder / "metrics")
         self._outbox = Outbox(sink)
         self._log = PredictionLog(self._outbox, settings.log_part_s, settings.log_share)
-        self._review = Review(self._outbox, settings.spool, settings.review_per_day)
+        labels = _labels(settings.bundle)
+        self._review = Review(self._outbox, settings.spool, settings.review_per_day, labels)
         self._metrics = MetricsWindow(settings.dimensions)
         self._operators = watch_operators(settings.operator_path, settings.state)
-        self._drift = _drift_watch(settings)
+        self._drift = _drift_watch(settings, labels)
         self._told: dict[str, int] = {}
         self._next_lines_s = clock() + settings.metrics_interval_s
         self._inbox = Inbox(settings.socket)
@@ -198,13 +199,17 @@ class Collector:
         return emf_line(self._settings.dimensions, metrics, now_s, properties, is_watched=True)
 
 
-def _drift_watch(settings: Settings) -> DriftWatch | None:
-    """Return the drift watch of a bundle, None when it holds no detector."""
-    path = settings.bundle / "bundle.json"
+def _labels(bundle: Path) -> list[str]:
+    path = bundle / "bundle.json"
     try:
-        labels = json.loads(path.read_text())["classes"]
+        labels: list[str] = json.loads(path.read_text())["classes"]
     except (OSError, ValueError, KeyError) as err:
         raise InputError(f"collector: {path} names no classes: {err!r}; give a bundle") from err
+    return labels
+
+
+def _drift_watch(settings: Settings, labels: list[str]) -> DriftWatch | None:
+    """Return the drift watch of a bundle, None when it holds no detector."""
     folder = settings.bundle / "detector"
     if not (folder / "detector.json").exists():
         log.warning("drift: the bundle holds no detector; drift is not watched")

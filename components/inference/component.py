@@ -73,6 +73,7 @@ def run(
     embedding_share: float,
     min_confidence: float,
     sampling_interval: int,
+    review_per_day: int,
     operator_path: str,
     metrics_interval_s: float,
     drift_interval_s: float,
@@ -98,7 +99,13 @@ def run(
         limits = Limits(workers, batch_size, batch_delay_ms, timeout_s, payload)
         server = ServerSettings(java, folder, path, limits, fork)
         collector = CollectorSettings(
-            sink, endpoint_name, variant_name, operator_path, metrics_interval_s, drift_interval_s
+            sink=sink,
+            endpoint_name=endpoint_name,
+            variant_name=variant_name,
+            operator_path=operator_path,
+            review_per_day=review_per_day,
+            metrics_interval_s=metrics_interval_s,
+            drift_interval_s=drift_interval_s,
         )
         uvloop.run(Supervisor(worker, server, collector, bundle, bind, port).serve())
 

@@ -9,19 +9,17 @@ no name, which the collector counts.
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.inference.review_rules import ReviewRules
 from shared.component.files import atomic
+from shared.component.review_queue import LOW_CONFIDENCE, SAMPLED
 
-LOW_CONFIDENCE = "low_confidence"
-SAMPLED = "sampled"
-NAME_PATTERN = re.compile(r"[0-9a-f]{64}\.[a-z0-9]{1,5}")  # <sha256>.<extension>
 _MINUTE_S = 60.0
 
 
@@ -44,7 +42,8 @@ class Keeper:
     rules: returns the rules in force, which may change at any time. The count towards the
         next audit sample starts at a random phase, so that many short-lived workers together
         keep the right share.
-    per_minute: images kept at most; more than that are not asked for.
+    per_minute: images kept at most, and as many audit samples: what measures a bad minute
+        must not be lost to it. More than that are not asked for.
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class Keeper:
         self._until_sample = 0
         self._next_sample_s = 0.0
         self._minute = -1
-        self._kept_this_minute = 0
+        self._kept_this_minute: Counter[bool] = Counter()  # by whether for the audit
 
     def consider(self, data: bytes, extension: str, confidence: float) -> Kept:
         """Keep an encoded image if there is a reason to.
@@ -70,7 +69,7 @@ class Keeper:
         extension: of its format, lower case without a dot; confidence: in [0, 1].
         """
         reasons = self._reasons(confidence)
-        if not reasons or not self._has_room():
+        if not reasons or not self._has_room(SAMPLED in reasons):
             return Kept()
         sha256 = hashlib.sha256(data).hexdigest()
         path = self._spool / f"{sha256}.{extension}"
@@ -109,9 +108,10 @@ class Keeper:
         self._next_sample_s = now_s + rules.sampling_pause_s
         return True
 
-    def _has_room(self) -> bool:
+    def _has_room(self, is_audit: bool) -> bool:
         minute = int(self._clock() // _MINUTE_S)
         if minute != self._minute:
-            self._minute, self._kept_this_minute = minute, 0
-        self._kept_this_minute += 1
-        return self._kept_this_minute <= self._per_minute
+            self._minute = minute
+            self._kept_this_minute.clear()
+        self._kept_this_minute[is_audit] += 1
+        return self._kept_this_minute[is_audit] <= self._per_minute

@@ -55,6 +55,7 @@ class CollectorSettings:
     endpoint_name: str
     variant_name: str
     operator_path: str
+    review_per_day: int
     metrics_interval_s: float
     drift_interval_s: float
 
@@ -247,6 +248,7 @@ class Supervisor:
             "--drift-interval-s": settings.drift_interval_s,
             "--log-share": worker.review.log_share,
             "--operator-path": settings.operator_path,
+            "--review-per-day": settings.review_per_day,
         }
         words = [str(word) for pair in flags.items() for word in pair]
         return [sys.executable, "-m", "components.inference.collector", *words]

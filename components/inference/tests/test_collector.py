@@ -247,7 +247,7 @@ def test_a_sink_that_takes_nothing_is_a_metric_and_nothing_more(stage, trouble):
     assert stage.end(process) == 0
     with os.fdopen(reader) as stream:
         lines = [read_emf(line) for line in stream.read().splitlines()]
-    assert sum(sum(line.get("SinkObjectsLost", [])) for line in lines) == 3
+    assert sum(sum(line.get("SinkObjectsLost", [])) for line in lines) == 4
     assert sum(sum(line.get("Images", [])) for line in lines) == WINDOW + 1
     assert (stage.spool / ("ab" * 32 + ".jpg")).exists()
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 
-from components.inference.keeper import NAME_PATTERN, Keeper, Kept
+from components.inference.keeper import Keeper, Kept
 from components.inference.review_rules import ReviewRules
+from shared.component.review_queue import IMAGE_NAME
 
 
 def rules(**given):
@@ -18,7 +19,7 @@ def test_an_unsure_image_is_kept_whole_under_its_hash(tmp_path):
     sha256 = hashlib.sha256(b"pixels").hexdigest()
     assert kept == Kept(f"{sha256}.jpg", sha256, ("low_confidence",))
     assert (tmp_path / kept.kept).read_bytes() == b"pixels"
-    assert NAME_PATTERN.fullmatch(kept.kept)
+    assert IMAGE_NAME.fullmatch(kept.kept)
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -54,6 +55,13 @@ def test_a_minute_has_a_limit_and_the_next_begins_anew(tmp_path):
     assert first[4] == Kept()
     now[0] = 61.0
     assert keeper.consider(b"x", "jpg", 0.1).kept
+
+
+def test_unsure_images_do_not_push_out_the_audit(tmp_path):
+    keeper = Keeper(tmp_path, rules(sampling_interval=10), per_minute=5, clock=lambda: 1.0)
+    kept = [keeper.consider(bytes([n]), "jpg", 0.1).reasons for n in range(50)]
+    assert sum("sampled" in reasons for reasons in kept) == 5
+    assert sum(reasons == ("low_confidence",) for reasons in kept) == 5
 
 
 def test_an_image_that_cannot_be_written_has_reasons_and_no_name(tmp_path):
