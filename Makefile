@@ -36,7 +36,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-house test-components test-docker test-e2e check check-stacks format lock tensorboard audit bench bench-images bench-serving soak fuzz serve clean
+.PHONY: help setup run test test-house test-components test-docker test-e2e test-labelstudio test-browser check check-stacks format lock tensorboard audit bench bench-images bench-serving soak fuzz serve clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -73,7 +73,7 @@ serve: $(READY) ## serve the newest approved package: make serve PORT=8080 NAME=
 test: check ## check and run the fast tests
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-house test-components
 
-FAST := -q --durations=5 -m "not docker and not e2e"
+FAST := -q --durations=5 -m "not docker and not e2e and not labelstudio and not browser"
 # The two halves take about as long, so that both cores have work to the end.
 ENDPOINT := tests/endpoint tests/test_parity.py
 
@@ -104,6 +104,15 @@ check-stacks: $(READY) $(CHECKOV)/.ready .venv-tools/cfn-guard/.ready ## hold th
 # AWS on this machine: MiniStack runs the stacks, moto is SageMaker.
 test-e2e: $(READY) .venv-tools/ministack/.ready ## deploy the stacks on emulators and put them to work
 	$(BIN)/pytest -q --durations=10 -m e2e tests/e2e $(ARGS)
+
+# One real Label Studio for both; browser tests drive its page with Debian's Chromium.
+LABEL_STUDIO := .venv-tools/label-studio/.ready
+test-labelstudio: $(READY) $(LABEL_STUDIO) ## hold the labelling loop to a real Label Studio
+	$(BIN)/pytest -q --durations=10 -m "labelstudio and not browser" tests/labelstudio $(ARGS)
+
+test-browser: $(READY) $(LABEL_STUDIO) ## label images in Label Studio's page by a real browser
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq -y chromium; }
+	$(BIN)/pytest -q --durations=10 -m browser tests/labelstudio $(ARGS)
 
 format: $(READY) ## format the code and rewrite the generated tables
 	$(BIN)/ruff format --quiet .

@@ -87,25 +87,20 @@ def run(
     workers = workers or len(os.sched_getaffinity(0))
     with open_bundle(model) as bundle, _run_folder() as folder:
         version = model_version or bundle.version
-        names = tuple(name.strip() for name in allowed_buckets.split(",") if name.strip())
+        buckets = tuple(name.strip() for name in allowed_buckets.split(",") if name.strip())
         path, fork = bundle.folder.resolve(), not _GPU.exists()
         rate = records_per_s if telemetry else 0.0
         review = ReviewSettings(
             bool(sink), min_confidence, sampling_interval, log_share, embedding_share
         )
         worker = WorkerSettings(
-            str(folder), str(path), engine, timeout_s, fork, version, names, rate, review
+            str(folder), str(path), engine, timeout_s, fork, version, buckets, rate, review
         )
         limits = Limits(workers, batch_size, batch_delay_ms, timeout_s, payload)
         server = ServerSettings(java, folder, path, limits, fork)
+        names = endpoint_name, variant_name, operator_path
         collector = CollectorSettings(
-            sink=sink,
-            endpoint_name=endpoint_name,
-            variant_name=variant_name,
-            operator_path=operator_path,
-            review_per_day=review_per_day,
-            metrics_interval_s=metrics_interval_s,
-            drift_interval_s=drift_interval_s,
+            sink, *names, review_per_day, metrics_interval_s, drift_interval_s
         )
         uvloop.run(Supervisor(worker, server, collector, bundle, bind, port).serve())
 

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 # SageMaker shows 1,024 characters of a failure reason.
 _FAILURE_REASON_CHARS = 1024
 _SERVING_NOTE = "A parameter PORT-NAME also comes from the variable VISIONLOOP_PORT_NAME. "
+_WORD, _COMMAND = "word", "command"  # a service that does several things has a port of that name
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -47,13 +48,13 @@ def main(
         after the arguments proved right, so that --help stays fast.
     """
     spec = load_spec(folder)
-    arguments = _parser(spec).parse_args(argv)
+    arguments = _parse(spec, argv)
     layout = Layout.from_environ(environ)
     logs.configure()
     signal.signal(signal.SIGTERM, _terminate)
     values: dict[str, ParameterValue | Path | None] = {}
     try:
-        values = resolve(spec, vars(arguments), layout, environ)
+        values = resolve(spec, arguments, layout, environ)
         run = run or importlib.import_module(f"components.{spec.name}.component").run
         run(**values)
     except VisionloopError as err:
@@ -133,6 +134,14 @@ def _output_dir(spec: ComponentSpec, port: Port, given: str | None, layout: Layo
     return path
 
 
+def _parse(spec: ComponentSpec, argv: Sequence[str] | None) -> dict[str, Any]:
+    """Return what the command line gives each port; a command may be its first word."""
+    flags = vars(_parser(spec).parse_args(argv))
+    if (word := flags.pop(_WORD, None)) and flags.get(_COMMAND, word) is None:
+        flags[_COMMAND] = word
+    return flags
+
+
 def _parser(spec: ComponentSpec) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m components.{spec.name}",
@@ -145,7 +154,10 @@ def _parser(spec: ComponentSpec) -> argparse.ArgumentParser:
     )
     # SageMaker starts an image with one of these arguments
     if word := {"training": "train", "endpoint": "serve"}.get(spec.kind):
-        parser.add_argument("platform", nargs="?", choices=[word], help=argparse.SUPPRESS)
+        parser.add_argument(_WORD, nargs="?", choices=[word], help=argparse.SUPPRESS)
+    elif spec.kind == "service" and _COMMAND in spec.parameters:
+        port = spec.parameters[_COMMAND]
+        parser.add_argument(_WORD, nargs="?", choices=port.enum, metavar=_COMMAND, help=_help(port))
     groups = {
         "input artifacts": spec.artifacts.values(),
         "parameters": spec.parameters.values(),
