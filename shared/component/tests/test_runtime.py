@@ -189,3 +189,22 @@ def test_help_tells_every_port_its_limits_and_defaults(
     assert "--asleep BOOLEAN Whether they sleep. (default: false)" in text
     assert "--fence FOLDER A fence, where there is one. (Annotations; optional)" in text
     assert "(default: white; one of white, black)" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "done"),
+    [([], "serve"), (["merge"], "merge"), (["--command", "merge"], "merge")],
+)
+def test_a_service_takes_its_command_as_the_first_word(
+    words: list[str], done: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "clerk"
+    folder.mkdir()
+    (folder / "component.yaml").write_text(
+        "name: clerk\ndescription: Does two things.\nkind: service\n"
+        "inputs:\n  command: {type: string, default: serve, enum: [serve, merge], description: x}\n"
+        "implementation: {container: {image: clerk, command: [clerk]}}\n"
+    )
+    seen: list[str] = []
+    assert main(folder, words, {}, run=lambda *, command: seen.append(command)) == 0
+    assert seen == [done]
