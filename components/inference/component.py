@@ -81,7 +81,7 @@ def run(
     """Serve `model` until SIGTERM or SIGINT; what is in flight then is answered first."""
     java = find_java()
     _allow_connections()
-    platform = Platform.from_environ()
+    platform, rate = Platform.from_environ(), records_per_s if telemetry else 0.0
     port = port if platform.port is None else platform.port
     payload = (platform.max_payload_mb or max_payload_mb) << 20
     workers = workers or len(os.sched_getaffinity(0))
@@ -89,18 +89,16 @@ def run(
         version = model_version or bundle.version
         buckets = tuple(name.strip() for name in allowed_buckets.split(",") if name.strip())
         path, fork = bundle.folder.resolve(), not _GPU.exists()
-        rate = records_per_s if telemetry else 0.0
-        review = ReviewSettings(
-            bool(sink), min_confidence, sampling_interval, log_share, embedding_share
-        )
+        rules = min_confidence, sampling_interval
+        review = ReviewSettings(bool(sink), *rules, log_share, embedding_share)
         worker = WorkerSettings(
             str(folder), str(path), engine, timeout_s, fork, version, buckets, rate, review
         )
         limits = Limits(workers, batch_size, batch_delay_ms, timeout_s, payload)
         server = ServerSettings(java, folder, path, limits, fork)
-        names = endpoint_name, variant_name, operator_path
         collector = CollectorSettings(
-            sink, *names, review_per_day, metrics_interval_s, drift_interval_s
+            *(sink, endpoint_name, variant_name, operator_path),
+            *(review_per_day, metrics_interval_s, drift_interval_s),
         )
         uvloop.run(Supervisor(worker, server, collector, bundle, bind, port).serve())
 
