@@ -40,7 +40,7 @@ CREATED: dict[str, Any] = {
         "version": "0",
         "bucket": {"name": DATA},
         "object": {
-            "key": "annotations/1",
+            "key": "labels/current.json",
             "size": 5,
             "etag": "b1946ac92492d2347c6235b4d2611184",
             "version-id": "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e",
@@ -112,7 +112,7 @@ def test_an_unknown_operator_is_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "raw", "annotations"),
+    ("event", "raw", "labels"),
     [
         (s3_event("raw/scenes/_SUCCESS"), True, False),
         (s3_event("raw/scenes/_SUCCESS", reason="CompleteMultipartUpload"), True, False),
@@ -120,25 +120,31 @@ def test_an_unknown_operator_is_seen() -> None:
         (s3_event("raw/scenes/sea/1.jpg"), False, False),
         (s3_event("raw/scenes/_SUCCESS.part"), False, False),
         (s3_event("raw/scenes/_SUCCESS", "Object Deleted", **DELETED), False, False),
-        (s3_event("annotations/17"), False, True),
-        (s3_event("annotations/17", reason="CopyObject"), False, True),
-        (s3_event("annotations/17", "Object Deleted", **DELETED), False, True),
-        (s3_event("annotations/17", "Object Tags Added"), False, False),
-        (s3_event("annotations/17", "Object Restore Completed"), False, False),
-        (s3_event("other/annotations/17"), False, False),
-        (s3_event("Annotations/17"), False, False),
+        (s3_event("labels/current.json"), False, True),
+        (s3_event("labels/current.json", reason="CopyObject"), False, True),
+        (s3_event("labels/current.json", "Object Deleted", **DELETED), False, True),
+        (s3_event("labels/current.json", "Object Tags Added"), False, False),
+        (s3_event("labels/current.json", "Object Restore Completed"), False, False),
+        (s3_event(f"labels/{'0' * 64}.json"), False, False),
+        (s3_event("annotations/17"), False, False),
+        (s3_event("other/labels/current.json"), False, False),
+        (s3_event("Labels/current.json"), False, False),
         (
-            s3_event("annotations/17", bucket={"name": DATA.replace("data", "capture")}),
+            s3_event("labels/current.json", bucket={"name": DATA.replace("data", "capture")}),
             False,
             False,
         ),
-        (s3_event("annotations/17", bucket={"name": DATA.replace("dev", "prod")}), False, False),
+        (
+            s3_event("labels/current.json", bucket={"name": DATA.replace("dev", "prod")}),
+            False,
+            False,
+        ),
         (s3_event("raw/x/_SUCCESS", bucket={"name": "somebody-elses"}), False, False),
-        (s3_event("annotations/17") | {"source": "aws.s3control"}, False, False),
+        (s3_event("labels/current.json") | {"source": "aws.s3control"}, False, False),
     ],
 )
 def test_what_comes_to_the_data_bucket_wakes_retrain_and_nothing_else_does(
-    event: dict[str, Any], raw: bool, annotations: bool
+    event: dict[str, Any], raw: bool, labels: bool
 ) -> None:
     assert matches("triggers.RawData", event) is raw
-    assert matches("triggers.Annotations", event) is annotations
+    assert matches("triggers.Labels", event) is labels

@@ -129,7 +129,7 @@ def test_every_event_for_the_queue_is_in_its_group_and_lies_somewhere_if_it_is_l
             if "SqsParameters" in target:
                 assert target["SqsParameters"] == {"MessageGroupId": "retrain"}
                 seen += 1
-    assert seen == 3  # raw data, annotations, drift
+    assert seen == 3  # raw data, labels, drift
 
 
 def test_a_message_stays_hidden_for_six_times_its_functions_timeout() -> None:

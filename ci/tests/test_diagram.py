@@ -50,7 +50,7 @@ def test_the_picture_is_what_templates_and_pipeline_give_today() -> None:
 def test_an_upload_leads_to_the_pipeline(graph: Graph) -> None:
     last = ("triggers.Queue", "triggers.Function", PIPELINE, "pipeline.FetchData")
     assert _leads(graph, "foundation.Data", "triggers.RawData", *last)
-    assert _leads(graph, "foundation.Data", "triggers.Annotations", *last)
+    assert _leads(graph, "foundation.Data", "triggers.Labels", *last)
     assert _leads(graph, "triggers.Tick", *last)
 
 

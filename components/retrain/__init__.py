@@ -1,1 +1,1 @@
-"""Start one training run when raw data or annotations have come that no run has seen."""
+"""Start one training run when raw data or labels have come that no run has seen."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from components.retrain.lake import ANNOTATIONS, RAW, Lake
+from components.retrain.lake import LABELS, RAW, Lake
 from components.retrain.state import Snapshot, Start, State
 from shared.component.operator import OperatorValues
 
@@ -18,7 +18,7 @@ _TICKS_VARY_BY_S = 30.0  # the queue and a cold start delay one tick more than a
 class Wake(StrEnum):
     """Why the function was woken; it says where to look first, never what is there."""
 
-    ANNOTATIONS = "annotations"
+    LABELS = "labels"
     RAW = "raw"
     TICK = "tick"
     DRIFT = "drift"
@@ -58,7 +58,7 @@ def before_looking(
         return Decision(Outcome.OFF, "Enable-Automatic-Training is false")
     if wakes == {Wake.DRIFT} and not operator.flag("Enable-Drift-Retraining"):
         return Decision(Outcome.OFF, "drift only tells: Enable-Drift-Retraining is false")
-    told = wakes & {Wake.RAW, Wake.ANNOTATIONS}
+    told = wakes & {Wake.RAW, Wake.LABELS}
     if operator.flag("Enable-Drift-Retraining"):
         told |= wakes & {Wake.DRIFT}
     due_s = state.looked_at_s + _MINUTE_S * operator.integer("Automatic-Training-Poll-Frequency")
@@ -89,33 +89,33 @@ def decide(  # noqa: PLR0911 - one return a rule
     if not raw_set:
         return Decision(Outcome.NOTHING_NEW, f"no complete set in s3://{bucket}/{RAW}")
     sets = {**(seen or lake.sets), raw_set: lake.sets[raw_set]}
-    snapshot = Snapshot(sets, lake.annotations, raw_set)
-    changes = len(snapshot.changes(state.trained))
+    snapshot = Snapshot(sets, lake.labels, raw_set, lake.manifest)
+    changes = snapshot.changes(state.trained)
     if fresh:
-        return _start(snapshot, operator, bucket, f"raw set {fresh}, {changes} annotations", now_s)
+        return _start(snapshot, operator, bucket, f"raw set {fresh}, {changes} labels", now_s)
     if not changes:
-        return Decision(Outcome.NOTHING_NEW, "all annotations were trained on")
+        return Decision(Outcome.NOTHING_NEW, "all labels were trained on")
     least = _least(wakes, operator)
     if changes < least:
-        return Decision(Outcome.TOO_FEW, f"{changes} of at least {least} changed annotations")
-    if now_s - lake.newest_s < quiet_s:
-        return Decision(Outcome.NOT_QUIET, f"annotations still came within {quiet_s:.0f} s")
+        return Decision(Outcome.TOO_FEW, f"{changes} of at least {least} changed labels")
+    if now_s - lake.changed_s < quiet_s:
+        return Decision(Outcome.NOT_QUIET, f"labels still changed within {quiet_s:.0f} s")
     since = _since_failure(snapshot, failed)
     if since is not None and since < least:
         reason = f"the run on this data failed; {since} of at least {least} changed since"
         return Decision(Outcome.FAILED_BEFORE, reason)
-    return _start(snapshot, operator, bucket, f"{changes} changed annotations", now_s)
+    return _start(snapshot, operator, bucket, f"{changes} changed labels", now_s)
 
 
 def _since_failure(snapshot: Snapshot, failed: Snapshot | None) -> int | None:
     """Count what changed since the run on the same raw set failed; None: none did.
 
     The minimum counts from there: a gate that does not pass would else cost a run for each
-    annotation that comes.
+    label that comes.
     """
     if failed is None or failed.raw_set != snapshot.raw_set:
         return None
-    return len(snapshot.changes(failed))
+    return snapshot.changes(failed)
 
 
 def _least(wakes: set[Wake], operator: OperatorValues) -> int:
@@ -135,7 +135,7 @@ def _fresh_set(seen: Mapping[str, str], lake: Lake) -> str:
 
 
 def _settled_set(trained: Snapshot, failed: Snapshot | None, lake: Lake) -> str:
-    """Return the set that annotations are trained with: the last that a run succeeded on."""
+    """Return the set that labels are trained with: the last that a run succeeded on."""
     if trained.raw_set in lake.sets:
         return trained.raw_set
     others = lake.sets.keys() - ({failed.raw_set} if failed else set())
@@ -149,8 +149,8 @@ def _start(
         "TrainDataset": f"s3://{bucket}/{RAW}{snapshot.raw_set}",
         "MinMacroF1": str(operator.number("Minimum-F1-Score")),
     }
-    if snapshot.annotations:
-        parameters["Annotations"] = f"s3://{bucket}/{ANNOTATIONS.rstrip('/')}"
+    if snapshot.labels:
+        parameters["Annotations"] = f"s3://{bucket}/{LABELS}{snapshot.manifest}"
     start = Start(_token(snapshot, parameters, now_s), parameters, snapshot)
     return Decision(Outcome.START, reason, start)
 

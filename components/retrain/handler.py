@@ -81,7 +81,7 @@ def _wake(record: Mapping[str, Any]) -> Wake:
         return Wake(json.loads(record["body"])["wake"])
     except (ValueError, KeyError, TypeError):
         log.warning("a message says nothing of ours: %.200s", record.get("body"))
-        return Wake.ANNOTATIONS
+        return Wake.LABELS
 
 
 class Look:
@@ -143,9 +143,8 @@ class Look:
         state = replace(state, looked_at_s=now_s)
         if state.started is not None and not state.started.execution:
             return Decision(Outcome.START, "a start was interrupted", state.started), state
-        known = {**state.trained.annotations}
-        known |= state.started.snapshot.annotations if state.started else {}
-        lake = read_lake(self._clients.s3, self._settings.data_bucket, known)
+        known = [state.trained, *([state.started.snapshot] if state.started else [])]
+        lake = read_lake(self._clients.s3, self._settings.data_bucket, *known)
         decision = decide(
             wakes,
             operator,

@@ -1,67 +1,67 @@
-"""What lies in the data bucket now: complete raw data sets and annotations."""
+"""What lies in the data bucket now: complete raw data sets and the labels people gave."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from components.retrain.state import Item
+from components.retrain.state import Snapshot
+from shared.component.annotation_manifest import CURRENT, read_current, read_manifest
+from shared.component.errors import StorageError
 
 RAW = "raw/"
-ANNOTATIONS = "annotations/"
+LABELS = "labels/"
 _MARKER = "/_SUCCESS"
-_READERS = 16  # reads wait for the network, not for a core
-# A read takes 1.7 ms of a core, and the function has 0.6 of one and 120 s.
-_MOST_READ = 5000
 
 
 @dataclass(frozen=True)
 class Lake:
     """sets: name of each complete raw set and when its _SUCCESS was written, ISO 8601.
 
-    newest_s: when the newest annotation was written, in seconds since the epoch; 0 for none.
+    labels: by the image's sha256; manifest: the file below labels/ that holds them, "" for
+        none. changed_s: when another manifest came to count, in seconds since the epoch.
     """
 
-    sets: Mapping[str, str]
-    annotations: Mapping[str, Item]
-    newest_s: float
+    sets: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    manifest: str = ""
+    changed_s: float = 0.0
 
 
-def read_lake(
-    client: Any, bucket: str, known: Mapping[str, Item], most_read: int = _MOST_READ
-) -> Lake:
-    """List the bucket; only annotations whose ETag is not known are read.
+def read_lake(client: Any, bucket: str, *known: Snapshot) -> Lake:
+    """List the raw sets and read the labels, unless their manifest is known.
 
-    known: annotations as seen before, by key.
-    most_read: what is unknown beyond so many is told by its ETag alone. It may count as
-        changed once more when it is written again unchanged; a look that never came to its
-        end would start nothing at all.
+    known: manifests never change, so that one seen before need not be read again.
+
+    Raises:
+        StorageError: the manifest that counts is not there.
+        InputError: it is no manifest.
     """
-    newest = 0.0
-    annotations: dict[str, Item] = {}
-    unread: list[str] = []
-    for entry in _objects(client, bucket, ANNOTATIONS):
-        key, etag = entry["Key"], entry["ETag"]
-        newest = max(newest, _seconds(entry["LastModified"]))
-        seen = known.get(key)
-        if seen is not None and seen.etag == etag:
-            annotations[key] = seen
-            continue
-        annotations[key] = Item(etag, f"etag {etag}")
-        if len(unread) < most_read:
-            unread.append(key)
+    sets = dict(_complete_sets(client, bucket))
+    try:
+        found = client.get_object(Bucket=bucket, Key=LABELS + CURRENT)
+    except client.exceptions.NoSuchKey:
+        return Lake(sets)
+    modified: datetime = found["LastModified"]
+    name = read_current(found["Body"].read(), f"s3://{bucket}/{LABELS}{CURRENT}").manifest
+    labels = next((snapshot.labels for snapshot in known if snapshot.manifest == name), None)
+    if labels is None:
+        labels = _read_labels(client, bucket, name)
+    return Lake(sets, labels, name, modified.timestamp())
 
-    def read(key: str) -> tuple[str, Item]:
-        body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
-        return key, Item(annotations[key].etag, hashlib.sha256(body).hexdigest())
 
-    with ThreadPoolExecutor(_READERS) as readers:
-        annotations |= dict(readers.map(read, unread))
-    return Lake(dict(_complete_sets(client, bucket)), annotations, newest)
+def _read_labels(client: Any, bucket: str, name: str) -> dict[str, str]:
+    where = f"s3://{bucket}/{LABELS}{name}"
+    try:
+        data = client.get_object(Bucket=bucket, Key=LABELS + name)["Body"].read()
+    except client.exceptions.NoSuchKey as err:
+        raise StorageError(
+            f"retrain: {where} is gone, though {CURRENT} names it; restore it, or remove "
+            f"{CURRENT}: the next merge writes both"
+        ) from err
+    return {item.sha256: item.label for item in read_manifest(data, where).labels}
 
 
 def _complete_sets(client: Any, bucket: str) -> Iterator[tuple[str, str]]:
@@ -77,14 +77,3 @@ def _complete_sets(client: Any, bucket: str) -> Iterator[tuple[str, str]]:
                 if entry["Key"] == folder + _MARKER:
                     moment: datetime = entry["LastModified"]
                     yield folder.removeprefix(RAW), moment.isoformat()
-
-
-def _objects(client: Any, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for entry in page.get("Contents", []):
-            if not entry["Key"].endswith("/"):  # a folder made by hand is no annotation
-                yield entry
-
-
-def _seconds(moment: datetime) -> float:
-    return moment.timestamp()

@@ -16,18 +16,7 @@ from typing import Any
 from shared.component.errors import StorageError
 
 _KEY = "retrain/state.json"
-_SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Item:
-    """One annotation object.
-
-    etag: S3's, which may change although the content does not; sha256: of the content.
-    """
-
-    etag: str
-    sha256: str
+_SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -37,28 +26,29 @@ class Snapshot:
     sets: raw data sets that runs were started on, name to version (when its _SUCCESS was
         written); they never start one again.
     raw_set: the one that this run reads, "" for none.
+    labels: that people gave, by the image's sha256.
+    manifest: the file below labels/ that holds them, "" for none.
     """
 
     sets: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, Item] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
     raw_set: str = ""
+    manifest: str = ""
 
     @property
     def fingerprint(self) -> str:
         """Return what tells this data from any other, 64 characters.
 
-        Of the content alone: an annotation written again unchanged is the same data.
+        Of the labels alone: who gave them is no difference to a training run.
         """
-        content = {key: item.sha256 for key, item in self.annotations.items()}
         version = self.sets.get(self.raw_set, "")
-        text = json.dumps([self.raw_set, version, content], sort_keys=True)
+        text = json.dumps([self.raw_set, version, self.labels], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def changes(self, before: Snapshot) -> list[str]:
-        """Return the keys of annotations that are new, other or gone since `before`."""
-        keys = self.annotations.keys() | before.annotations.keys()
-        mine, theirs = self.annotations, before.annotations
-        return sorted(key for key in keys if _content(mine, key) != _content(theirs, key))
+    def changes(self, before: Snapshot) -> int:
+        """Count the images whose label is new, other or gone since `before`."""
+        images = self.labels.keys() | before.labels.keys()
+        return sum(self.labels.get(image) != before.labels.get(image) for image in images)
 
 
 @dataclass(frozen=True)
@@ -141,20 +131,11 @@ class StateFile:
         self._etag = put["ETag"]
 
 
-def _content(items: Mapping[str, Item], key: str) -> str:
-    return items[key].sha256 if key in items else ""
-
-
 def _read(document: dict[str, Any]) -> State:
     if document.pop("schema") != _SCHEMA:
         raise ValueError("another schema")
     started = document.pop("started")
-    trained = _snapshot(document.pop("trained"))
+    trained = Snapshot(**document.pop("trained"))
     if started is not None:
-        started = Start(**started | {"snapshot": _snapshot(started["snapshot"])})
+        started = Start(**started | {"snapshot": Snapshot(**started["snapshot"])})
     return State(trained, started, **document)
-
-
-def _snapshot(body: dict[str, Any]) -> Snapshot:
-    items = {key: Item(**item) for key, item in body["annotations"].items()}
-    return Snapshot(body["sets"], items, body["raw_set"])

@@ -27,7 +27,7 @@ OPERATOR_PARAMETERS: Mapping[str, Port] = {
         Port(
             "Enable-Automatic-Training",
             "boolean",
-            "Raw data sets and annotations start training; false: they wait.",
+            "Raw data sets and labels start training; false: they wait.",
             default=True,
         ),
         Port(
@@ -41,7 +41,7 @@ OPERATOR_PARAMETERS: Mapping[str, Port] = {
         Port(
             "Minimum-Untrained-Images",
             "integer",
-            "New or corrected annotations that start a training run.",
+            "Images with a new or corrected label that start a training run.",
             default=10,
             minimum=1,
             maximum=100_000,

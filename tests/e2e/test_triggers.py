@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from components.retrain.tests.labels import manifest_of
+from shared.component.annotation_manifest import Current, fingerprint
 from tests.e2e.conftest import PREFIX, Deployed
 from tests.e2e.emulators import wait_for
 
@@ -26,18 +27,19 @@ class Account:
         self.sagemaker = deployed.client("sagemaker")
         self.data = deployed.stage.bucket("data")
         self.artifacts = deployed.stage.bucket("artifacts")
+        self.labels: dict[str, str] = {}
 
     def put(self, key: str, text: str = "") -> None:
         self.s3.put_object(Bucket=self.data, Key=key, Body=text.encode())
 
     def sync(self, numbers: range, text: str = "") -> None:
-        """Write annotations as Label Studio's sync does: many at once."""
-
-        def annotate(number: int) -> None:
-            self.put(f"annotations/{number}", json.dumps({"id": number, "result": text}))
-
-        with ThreadPoolExecutor(16) as writers:
-            list(writers.map(annotate, numbers))
+        """Write labels as the labeling component's merge does, in turn with the earlier ones."""
+        labels = {f"{number:064x}": f"sea {text}" for number in numbers}
+        self.labels |= labels
+        data = manifest_of(self.labels).encode()
+        current = Current(fingerprint(data), len(self.labels))
+        self.put(f"labels/{current.manifest}", data.decode())
+        self.put("labels/current.json", current.encode().decode())
 
     def tune(self, name: str, value: str) -> None:
         path = f"/visionloop/dev/operator/{name}"
@@ -155,19 +157,24 @@ def test_a_raw_data_set_starts_one_execution_on_it(trained: Account) -> None:
     }
 
 
-def test_500_annotation_files_start_exactly_one_execution(trained: Account) -> None:
-    trained.sync(range(500))
+def test_500_labels_start_exactly_one_execution_however_often_they_are_merged(
+    trained: Account,
+) -> None:
+    for start in range(0, 500, 100):
+        trained.sync(range(start, start + 100))
     trained.settle()
     trained.started_by_ticks(2)
     for _ in range(3):
         assert "nothing_new" in trained.tick() or "not_due" in trained.tick()
     _, newest = trained.executions()
     parameters = trained.parameters(newest["PipelineExecutionArn"])
-    assert parameters["Annotations"] == f"s3://{trained.data}/annotations"
+    manifest = manifest_of(trained.labels).encode()
+    where = f"s3://{trained.data}/labels/{fingerprint(manifest)}.json"
+    assert parameters["Annotations"] == where
     body = trained.s3.get_object(Bucket=trained.artifacts, Key=STATE)["Body"].read()
     state = json.loads(body)
     snapshot = state["started"]["snapshot"] if state["started"] else state["trained"]
-    assert len(snapshot["annotations"]) == 500
+    assert len(snapshot["labels"]) == 500
 
 
 def test_corrections_start_one_more_and_writing_the_same_again_none(trained: Account) -> None:
@@ -181,7 +188,7 @@ def test_corrections_start_one_more_and_writing_the_same_again_none(trained: Acc
     assert len(trained.executions()) == 3
 
 
-def test_nine_annotations_start_nothing(trained: Account) -> None:
+def test_nine_labels_start_nothing(trained: Account) -> None:
     trained.sync(range(9))
     wait_for(lambda: "too_few" in trained.looks()[-1], "the function has looked")
     assert len(trained.executions()) == 1
@@ -200,7 +207,7 @@ def test_a_parameter_counts_without_a_deployment(trained: Account) -> None:
 def test_events_twice_and_out_of_order_start_nothing_more(trained: Account) -> None:
     trained.sync(range(20))
     trained.started_by_ticks(2)
-    for wake in ("raw", "annotations", "raw", "tick", "annotations"):
+    for wake in ("raw", "labels", "raw", "tick", "labels"):
         trained.tick() if wake == "tick" else trained.send(wake)
     trained.settle()
     assert len(trained.executions()) == 2
@@ -209,16 +216,17 @@ def test_events_twice_and_out_of_order_start_nothing_more(trained: Account) -> N
 def test_what_goes_into_capture_and_artifacts_wakes_nobody(trained: Account) -> None:
     looks = len(trained.looks())
     for bucket in (trained.artifacts, trained.deployed.stage.bucket("capture")):
-        trained.s3.put_object(Bucket=bucket, Key="annotations/1", Body=b"{}")
+        trained.s3.put_object(Bucket=bucket, Key="labels/current.json", Body=b"{}")
         trained.s3.put_object(Bucket=bucket, Key="raw/x/_SUCCESS", Body=b"")
     trained.put("other/1")
+    trained.put("annotations/1", "an answer that was not merged")
     trained.tick()
     assert len(trained.looks()) == looks + 1
 
 
 @pytest.mark.parametrize(
     ("statement", "action"),
-    [("ReadAnnotations", "s3:GetObject"), ("ListData", "s3:ListBucket"), ("State", "s3:GetObject")],
+    [("ReadLabels", "s3:GetObject"), ("ListData", "s3:ListBucket"), ("State", "s3:GetObject")],
 )
 def test_without_a_permission_aws_says_which(trained: Account, statement: str, action: str) -> None:
     """The policy is needed as it is: what is taken away is missed, and named."""
@@ -230,7 +238,7 @@ def test_without_a_permission_aws_says_which(trained: Account, statement: str, a
     iam.put_role_policy(**name, PolicyDocument=json.dumps(policy | {"Statement": less}))
     before = len(trained.denials())
     try:
-        trained.put("annotations/1", "{}")
+        trained.sync(range(1))
         said = wait_for(lambda: trained.denials()[before:], "AccessDenied in the log")
         assert action in said[-1]
     finally:

@@ -8,7 +8,7 @@ import pytest
 
 from components.retrain.decide import Decision, Outcome, Wake, before_looking, decide
 from components.retrain.lake import Lake
-from components.retrain.state import Item, Snapshot, Start, State
+from components.retrain.state import Snapshot, Start, State
 from shared.component.operator import OPERATOR_PARAMETERS, OperatorValues
 from shared.component.port import ParameterValue
 
@@ -23,16 +23,15 @@ def operator(**given: ParameterValue) -> OperatorValues:
     return OperatorValues({**values, **changed})  # type: ignore[dict-item]
 
 
-def items(count: int, start: int = 0, text: str = "") -> dict[str, Item]:
-    numbers = range(start, start + count)
-    return {f"annotations/{n}": Item(f"etag{n}{text}", f"sha{n}{text}") for n in numbers}
+def items(count: int, start: int = 0, text: str = "") -> dict[str, str]:
+    return {f"{n:064x}": f"sea {text}" for n in range(start, start + count)}
 
 
 def look(
     lake: Lake, state: State, wakes: set[Wake] | None = None, **given: ParameterValue
 ) -> Decision:
     return decide(
-        wakes or {Wake.ANNOTATIONS},
+        wakes or {Wake.LABELS},
         operator(**given),
         state,
         lake,
@@ -42,20 +41,20 @@ def look(
     )
 
 
-def lake(annotations: dict[str, Item], sets: dict[str, str] = SET, age_s: float = 3600) -> Lake:
-    return Lake(sets, annotations, NOW_S - age_s)
+def lake(labels: dict[str, str], sets: dict[str, str] = SET, age_s: float = 3600) -> Lake:
+    return Lake(sets, labels, "m.json" if labels else "", NOW_S - age_s)
 
 
 TRAINED = State(trained=Snapshot(SET, items(5), "scenes"))
 
 
-def test_a_new_raw_set_starts_a_run_on_that_set_with_the_annotations() -> None:
+def test_a_new_raw_set_starts_a_run_on_that_set_with_the_labels() -> None:
     decision = look(lake(items(5), SET | LATER), TRAINED)
     assert decision.outcome is Outcome.START
     assert decision.start is not None
     assert decision.start.parameters == {
         "TrainDataset": "s3://data/raw/more",
-        "Annotations": "s3://data/annotations",
+        "Annotations": "s3://data/labels/m.json",
         "MinMacroF1": "0.8",
     }
 
@@ -94,24 +93,23 @@ def test_a_set_that_is_completed_again_starts_again() -> None:
 
 
 @pytest.mark.parametrize(("new", "outcome"), [(9, Outcome.TOO_FEW), (10, Outcome.START)])
-def test_annotations_start_a_run_from_the_minimum_on(new: int, outcome: Outcome) -> None:
+def test_labels_start_a_run_from_the_minimum_on(new: int, outcome: Outcome) -> None:
     assert look(lake(items(5 + new)), TRAINED).outcome is outcome
 
 
-def test_corrected_annotations_count() -> None:
+def test_corrected_labels_count() -> None:
     state = State(trained=Snapshot(SET, items(12), "scenes"))
     assert look(lake(items(12, text="corrected")), state).outcome is Outcome.START
 
 
-def test_removed_annotations_count() -> None:
+def test_removed_labels_count() -> None:
     state = State(trained=Snapshot(SET, items(12), "scenes"))
     assert look(lake({}), state).outcome is Outcome.START
 
 
-def test_annotations_written_again_unchanged_do_not_count() -> None:
-    again = {key: replace(item, etag="other") for key, item in items(500).items()}
-    state = State(trained=Snapshot(SET, items(500), "scenes"))
-    assert look(lake(again), state).outcome is Outcome.NOTHING_NEW
+def test_another_manifest_of_the_same_labels_does_not_count() -> None:
+    state = State(trained=Snapshot(SET, items(500), "scenes", "another.json"))
+    assert look(lake(items(500)), state).outcome is Outcome.NOTHING_NEW
 
 
 def test_a_sync_in_progress_is_waited_for() -> None:
@@ -129,8 +127,8 @@ def test_the_least_f1_comes_from_the_operator() -> None:
     assert start.parameters["MinMacroF1"] == "0.93"
 
 
-def failed(annotations: dict[str, Item], sets: dict[str, str] = SET) -> State:
-    run = Snapshot(sets, annotations, next(reversed(sets)))
+def failed(labels: dict[str, str], sets: dict[str, str] = SET) -> State:
+    run = Snapshot(sets, labels, next(reversed(sets)))
     return replace(TRAINED, started=Start("t", {}, run, "arn"))
 
 
@@ -140,7 +138,7 @@ def test_a_run_that_failed_is_not_repeated_on_the_same_data() -> None:
 
 @pytest.mark.parametrize(("more", "outcome"), [(9, Outcome.FAILED_BEFORE), (10, Outcome.START)])
 def test_after_a_failed_run_the_minimum_counts_from_there(more: int, outcome: Outcome) -> None:
-    """A gate that does not pass would else cost a run for each annotation that comes."""
+    """A gate that does not pass would else cost a run for each label that comes."""
     assert look(lake(items(20 + more)), failed(items(20))).outcome is outcome
 
 
@@ -150,7 +148,7 @@ def test_a_first_run_that_failed_waits_for_the_minimum_too() -> None:
     assert look(lake(items(30)), state).outcome is Outcome.START
 
 
-def test_annotations_after_a_raw_set_that_failed_train_with_the_last_good_set() -> None:
+def test_labels_after_a_raw_set_that_failed_train_with_the_last_good_set() -> None:
     state = failed(items(5), SET | LATER)
     start = look(lake(items(20), SET | LATER), state).start
     assert start is not None
@@ -209,8 +207,8 @@ def test_a_tick_is_heeded_beside_a_drift_alarm_that_only_tells() -> None:
 
 
 def test_the_token_tells_data_and_parameters_apart() -> None:
-    def token(annotations: dict[str, Item], **given: ParameterValue) -> str:
-        start = look(lake(annotations), TRAINED, **given).start
+    def token(labels: dict[str, str], **given: ParameterValue) -> str:
+        start = look(lake(labels), TRAINED, **given).start
         assert start is not None
         assert 32 <= len(start.token) <= 128
         return start.token

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 
 import boto3
@@ -13,10 +14,11 @@ from moto import mock_aws
 
 from components.retrain.decide import Outcome, Wake
 from components.retrain.handler import handle, read_wakes
-from components.retrain.lake import read_lake
-from components.retrain.state import Snapshot, StateFile
+from components.retrain.state import StateFile
+from components.retrain.tests.labels import manifest_of
 from components.retrain.tests.world import SETTINGS, World
-from shared.component.errors import StorageError
+from shared.component.annotation_manifest import Current, fingerprint, read_manifest
+from shared.component.errors import InputError, StorageError
 
 
 @pytest.fixture
@@ -50,14 +52,17 @@ def test_a_raw_set_starts_one_execution_however_often_it_is_told(trained: World)
     assert execution["parameters"]["TrainDataset"] == "s3://data/raw/scenes"
 
 
-def test_one_sync_of_500_annotations_is_one_execution(trained: World) -> None:
+def test_500_labels_are_one_execution(trained: World) -> None:
     trained.annotate(range(500))
     outcomes = [trained.look() for _ in range(20)]
     assert outcomes == [Outcome.START] + [Outcome.RUNNING] * 19
     trained.pipelines.end()
     assert trained.look() is Outcome.NOTHING_NEW
     assert len(trained.pipelines.executions) == 2
-    assert trained.pipelines.executions[1]["parameters"]["Annotations"] == "s3://data/annotations"
+    manifest = trained.pipelines.executions[1]["parameters"]["Annotations"]
+    assert re.fullmatch(r"s3://data/labels/[0-9a-f]{64}\.json", manifest)
+    data = trained.clients.s3.get_object(Bucket="data", Key=manifest.removeprefix("s3://data/"))
+    assert len(read_manifest(data["Body"].read(), manifest).labels) == 500
 
 
 def test_a_second_sync_of_the_same_content_starts_nothing(trained: World) -> None:
@@ -169,7 +174,7 @@ def test_a_start_that_was_interrupted_waits_for_a_run_in_progress(interrupted: W
     assert len(interrupted.pipelines.executions) == 3
 
 
-def test_a_failed_run_leaves_its_annotations_untrained(trained: World) -> None:
+def test_a_failed_run_leaves_its_labels_untrained(trained: World) -> None:
     trained.annotate(range(20))
     trained.look()
     trained.pipelines.end("Failed")
@@ -235,16 +240,28 @@ def test_a_run_in_progress_is_waited_for_without_writing_the_state(trained: Worl
     assert len(set(versions)) == 1
 
 
-def test_a_great_sync_is_told_by_etags_where_reading_would_take_too_long(world: World) -> None:
-    world.annotate(range(40))
-    read = world.reads()
-    first = read_lake(world.clients.s3, "data", {}, most_read=15).annotations
-    assert (len(first), len(read)) == (40, 15)
-    assert read_lake(world.clients.s3, "data", first, most_read=15).annotations == first
-    assert len(read) == 15
-    world.annotate(range(40), "corrected")
-    second = read_lake(world.clients.s3, "data", first, most_read=15).annotations
-    assert len(Snapshot(annotations=second).changes(Snapshot(annotations=first))) == 40
+def test_labels_given_by_others_are_the_same_labels(trained: World) -> None:
+    """Another person's vote for the same label makes another manifest and nothing to learn."""
+    trained.annotate(range(20))
+    trained.look()
+    trained.pipelines.end()
+    data = manifest_of(trained.labels, annotator="2").encode()
+    current = Current(fingerprint(data), 20)
+    trained.put(f"labels/{current.manifest}", data.decode())
+    trained.put("labels/current.json", current.encode().decode())
+    assert trained.look() is Outcome.NOTHING_NEW
+
+
+def test_a_manifest_that_is_gone_is_an_error_with_its_remedy(trained: World) -> None:
+    trained.put("labels/current.json", Current("0" * 64, 1).encode().decode())
+    with pytest.raises(StorageError, match=r"0\.json is gone.*restore it, or remove"):
+        trained.look()
+
+
+def test_a_damaged_pointer_is_an_error_that_names_it(trained: World) -> None:
+    trained.put("labels/current.json", "{}")
+    with pytest.raises(InputError, match=r"s3://data/labels/current\.json is damaged"):
+        trained.look()
 
 
 def test_a_dry_look_changes_nothing(trained: World) -> None:
@@ -278,14 +295,19 @@ def test_a_damaged_state_is_an_error_with_its_remedy(trained: World) -> None:
         trained.look()
 
 
-def test_an_annotation_is_read_once(trained: World) -> None:
+def test_a_manifest_is_read_once(trained: World) -> None:
     trained.annotate(range(12))
+    read = trained.reads()
     trained.look()
     trained.pipelines.end()
+    trained.look()
+    trained.put("raw/more/_SUCCESS")
+    assert trained.look(Wake.RAW) is Outcome.START
+    assert len(read) == 1
+    trained.pipelines.end()
     trained.annotate(range(12, 13))
-    read = trained.reads()
     assert trained.look() is Outcome.TOO_FEW
-    assert read == ["annotations/12"]
+    assert len(read) == 2
 
 
 def test_messages_say_only_that_it_is_time(caplog: pytest.LogCaptureFixture) -> None:
@@ -294,7 +316,7 @@ def test_messages_say_only_that_it_is_time(caplog: pytest.LogCaptureFixture) -> 
 
     assert wakes('{"wake": "raw", "more": 1}', '{"wake": "tick"}') == {Wake.RAW, Wake.TICK}
     for odd in ('{"wake": "delete all"}', "no JSON", "[]", "{}"):
-        assert wakes(odd) == {Wake.ANNOTATIONS}
+        assert wakes(odd) == {Wake.LABELS}
     assert "nothing of ours" in caplog.text
 
 

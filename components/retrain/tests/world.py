@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ import boto3
 
 from components.retrain.decide import Outcome, Wake
 from components.retrain.handler import Clients, Look, Settings
+from components.retrain.tests.labels import manifest_of
+from shared.component.annotation_manifest import Current, fingerprint
 
 SETTINGS = Settings("visionloop-dev", "data", "artifacts", "/visionloop/dev/operator", 300)
 LATER_S = 4_000_000_000.0  # long after anything that a test writes
@@ -75,6 +78,7 @@ class World:
         )
         self.pipelines: Pipelines = self.clients.sagemaker
         self.now_s = LATER_S
+        self.labels: dict[str, str] = {}
         for bucket in ("data", "artifacts"):
             self.clients.s3.create_bucket(Bucket=bucket)
 
@@ -82,8 +86,12 @@ class World:
         self.clients.s3.put_object(Bucket="data", Key=key, Body=text.encode())
 
     def annotate(self, numbers: range, text: str = "") -> None:
-        for number in numbers:
-            self.put(f"annotations/{number}", f'{{"id": {number}, "text": "{text}"}}')
+        """Label images as the merge does: what was labelled before stays in the manifest."""
+        self.labels |= {f"{number:064x}": f"sea {text}" for number in numbers}
+        data = manifest_of(self.labels).encode()
+        current = Current(fingerprint(data), len(self.labels))
+        self.put(f"labels/{current.manifest}", data.decode())
+        self.put("labels/current.json", current.encode().decode())
 
     def tune(self, name: str, value: str) -> None:
         self.clients.ssm.put_parameter(
@@ -95,15 +103,15 @@ class World:
         return f"{found['ETag']} {found['LastModified']}"
 
     def reads(self) -> list[str]:
-        """Return a list that gets the key of each annotation that is read from now on."""
+        """Return a list that gets the key of each manifest that is read from now on."""
         read: list[str] = []
 
         def note(params: Mapping[str, Any], **_: object) -> None:
-            if params["Key"].startswith("annotations/"):
+            if re.fullmatch(r"labels/[0-9a-f]{64}\.json", params["Key"]):
                 read.append(params["Key"])
 
         self.clients.s3.meta.events.register("before-parameter-build.s3.GetObject", note)
         return read
 
-    def look(self, wake: Wake = Wake.ANNOTATIONS, **given: Any) -> Outcome:
+    def look(self, wake: Wake = Wake.LABELS, **given: Any) -> Outcome:
         return Look(self.clients, SETTINGS, lambda: self.now_s).run([wake], **given).outcome
