@@ -1,0 +1,68 @@
+"""Reading answers and electing a label; the merge as a whole is tested in labeling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shared.component.annotations import Annotation, Verdict, elect, latest, parse
+
+
+def _answer(number: int, *choices: str, **changes: Any) -> Annotation:
+    return Annotation(
+        **{
+            "annotation_id": str(number),
+            "task_id": "1",
+            "image_uri": "s3://b/1.jpg",
+            "choices": choices,
+            "annotator": str(number),
+            "was_cancelled": False,
+            "ground_truth": False,
+            "updated_at": f"2026-01-01T00:00:{number:02d}Z",
+        }
+        | changes
+    )
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.5Z"),
+        ("2026-01-01T00:00:00+02:00", "2025-12-31T23:00:00Z"),
+        ("", "2026-01-01T00:00:00Z"),
+        ("yesterday", "2026-01-01T00:00:00Z"),
+    ],
+)
+def test_the_newest_state_is_told_by_time_not_by_letters(older: str, newer: str) -> None:
+    states = [_answer(1, "a", updated_at=older), _answer(1, "b", updated_at=newer)]
+    for given in (states, states[::-1]):
+        (kept,) = latest(given)
+        assert kept.choices == ("b",)
+
+
+def test_states_of_one_time_are_told_apart_whatever_their_order() -> None:
+    states = [_answer(1, "a"), _answer(1, "b")]
+    assert latest(states) == latest(states[::-1])
+
+
+def test_annotations_of_a_verdict_are_sorted_as_numbers() -> None:
+    votes = [_answer(n, "sea") for n in (10, 9, 2)]
+    assert elect(votes) == Verdict("sea", ("10", "2", "9"), ("2", "9", "10"), "majority")
+
+
+def test_answers_without_a_name_are_people_of_their_own() -> None:
+    votes = [_answer(n, "ab"[n % 2], annotator="") for n in range(3)]
+    assert elect(votes).annotators == ("annotation 0", "annotation 2")
+
+
+def test_the_last_of_several_adjudicators_decides() -> None:
+    votes = [_answer(1, "a", ground_truth=True), _answer(2, "b", ground_truth=True)]
+    assert elect(votes) == elect(votes[::-1]) == Verdict("b", ("2",), ("2",), "adjudication")
+
+
+@pytest.mark.parametrize("value", [None, "soon", -1, float("nan"), float("inf"), True, []])
+def test_a_lead_time_that_is_none_is_unknown(value: object) -> None:
+    body = {"id": 1, "result": [], "task": {"id": 1, "data": {"image": "x"}}, "lead_time": value}
+    (annotation,) = parse(body)
+    assert annotation.lead_time_s == -1.0
