@@ -1,80 +1,70 @@
-"""Collect Label Studio's annotations and the images they name.
+"""Collect what people said, and the images they said it of.
 
-Two forms are read: the objects that Label Studio's S3 target storage writes, one
-annotation each (the key has no extension), and a JSON export, a list of tasks with
-their annotations. Which label counts is decided in preprocess; nothing is dropped here.
+Read are Label Studio's answers, as its S3 target storage writes them or as a JSON export,
+and the annotation manifest that the labelling component's merge writes. Which answer counts
+is decided in preprocess, and in a manifest it has been decided; nothing is dropped here.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path, PurePosixPath
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from components.fetch_data.errors import LayoutError
-from components.fetch_data.image_folders import link_or_copy
+from components.fetch_data.label_images import Wanted, fetch_images
 from shared.component import storage
+from shared.component.annotation_manifest import fingerprint, is_manifest, read_manifest
+from shared.component.annotations import NOT_AN_ANNOTATION, Annotation, latest, parse
 from shared.component.errors import StorageError
 from shared.component.files import write_json
-from shared.component.progress import track
 
 log = logging.getLogger(__name__)
-_FETCHERS = 16  # image downloads wait for the network, not for a core
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """One person's answer to one task.
-
-    image_file: below the Annotations folder; "" where it could not be fetched.
-    choices: as given, so none, several or unknown ones are possible.
-    annotator: the person's number in Label Studio, "" when unknown.
-    """
-
-    annotation_id: str
-    task_id: str
-    image_uri: str
-    choices: tuple[str, ...]
-    annotator: str
-    was_cancelled: bool
-    ground_truth: bool
-    updated_at: str
-    image_file: str = ""
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
 def collect(uri: str, scratch: Path, folder: Path, max_bytes: int) -> int:
     """Write annotations.json and images/ into `folder`; return the number of annotations.
 
+    Of an annotation manifest it is the number of labels.
+
     Raises:
-        StorageError: nothing is at `uri`, or it may not be read.
-        LayoutError: the file is no Label Studio export.
+        StorageError: nothing is at `uri`, or it may not be read, or no image of a manifest.
+        LayoutError: the file is neither a Label Studio export nor a manifest, or a manifest
+            that is not what its name says.
+        InputError: a manifest is damaged.
     """
     if not uri:
         write_json(folder / "annotations.json", {"source": "", "objects": 0})
         return 0
     log.info("fetching annotations from %s", storage.redacted(uri))
     source = storage.download(uri, scratch, max_bytes=max_bytes)
+    shown = storage.redacted(uri)
+    if source.is_file() and is_manifest(document := _json(source)):
+        return _collect_labels(shown, source, scratch, folder, max_bytes)
     unreadable: list[str] = []
-    annotations = _latest(_read(source, unreadable))
-    files, missing = _fetch_images(annotations, source, scratch, folder, max_bytes)
+    answers = parse(document) if source.is_file() else _parse_objects(source, unreadable)
+    annotations = _latest(answers, source)
+    wanted = {a.image_uri: Wanted(_name_of(a.image_uri), a.image_uri) for a in annotations}
+    base = source if source.is_dir() else source.parent
+    files, missing = fetch_images(list(wanted.values()), base, scratch, folder, max_bytes)
     annotations = [
         replace(a, image_uri=storage.redacted(a.image_uri), image_file=files.get(a.image_uri, ""))
         for a in annotations
     ]
-    document = {
-        "source": storage.redacted(uri),
+    body = {
+        "source": shown,
         "objects": len(annotations),
         "annotations": [asdict(a) for a in annotations],
         "missing_images": missing,
         "unreadable": unreadable,
     }
-    write_json(folder / "annotations.json", document)
+    write_json(folder / "annotations.json", body)
     log.info(
         "annotations=%d images=%d missing_images=%d unreadable=%d",
         *(len(annotations), len(files), len(missing), len(unreadable)),
@@ -82,105 +72,76 @@ def collect(uri: str, scratch: Path, folder: Path, max_bytes: int) -> int:
     return len(annotations)
 
 
-def _read(source: Path, unreadable: list[str]) -> Iterator[Annotation]:
-    if source.is_file():
-        try:
-            yield from _parse(json.loads(source.read_bytes()))
-        except (ValueError, TypeError, AttributeError, KeyError) as err:
-            raise LayoutError(
-                f"fetch_data: annotations: {source.name} is no Label Studio JSON export: {err!r}; "
-                "export as JSON or give the folder of its S3 objects"
-            ) from err
-        return
+def _collect_labels(shown: str, source: Path, scratch: Path, folder: Path, max_bytes: int) -> int:
+    """Collect a manifest's images, each of which must be the very one that was labelled."""
+    data = source.read_bytes()
+    found = fingerprint(data)
+    if _FINGERPRINT.fullmatch(source.stem) and source.stem != found:
+        raise LayoutError(
+            f"fetch_data: annotations: {shown} has sha256 {found}: not the manifest that its name "
+            "says; restore it, or merge again"
+        )
+    labels = read_manifest(data, shown).labels
+    wanted = [Wanted(label.sha256, label.image, label.sha256) for label in labels]
+    files, missing = fetch_images(wanted, source.parent, scratch, folder, max_bytes)
+    if labels and not files:  # a role that may not read them must not look like no labels
+        uri, problem = next(iter(missing.items()))
+        raise StorageError(
+            f"fetch_data: annotations: none of the {len(labels)} images of {shown} can be "
+            f"fetched, first {uri}: {problem}"
+        )
+    body = {
+        "source": shown,
+        "fingerprint": found,
+        "objects": len(labels),
+        "labels": [
+            {
+                "sha256": label.sha256,
+                "image_uri": storage.redacted(label.image),
+                "image_file": files.get(label.image, ""),
+                "label": label.label,
+                "annotators": label.annotators,
+                "decided_by": label.decided_by,
+            }
+            for label in labels
+        ],
+        "missing_images": missing,
+    }
+    write_json(folder / "annotations.json", body)
+    log.info("labels=%d images=%d missing_images=%d", len(labels), len(files), len(missing))
+    return len(labels)
+
+
+def _json(source: Path) -> Any:
+    try:
+        return json.loads(source.read_bytes())
+    except (ValueError, RecursionError) as err:
+        raise _no_export(source, err) from err
+
+
+def _latest(answers: Iterator[Annotation], source: Path) -> list[Annotation]:
+    try:
+        return latest(answers)
+    except NOT_AN_ANNOTATION as err:
+        raise _no_export(source, err) from err
+
+
+def _no_export(source: Path, err: Exception) -> LayoutError:
+    return LayoutError(
+        f"fetch_data: annotations: {source.name} is no Label Studio JSON export: {err!r}; "
+        "export as JSON, give the folder of its S3 objects, or an annotation manifest"
+    )
+
+
+def _parse_objects(source: Path, unreadable: list[str]) -> Iterator[Annotation]:
     paths = (p for p in sorted(source.rglob("*")) if p.is_file() and not p.name.startswith("."))
     for path in paths:
         try:
-            yield from list(_parse(json.loads(path.read_bytes())))
-        except (ValueError, TypeError, AttributeError, KeyError):
+            yield from list(parse(json.loads(path.read_bytes())))
+        except NOT_AN_ANNOTATION:
             unreadable.append(str(path.relative_to(source)))
             log.warning("annotations: %s is no annotation; left out", path.name)
 
 
-def _parse(document: Any) -> Iterator[Annotation]:
-    """Yield the annotations of an S3 object, a task, or a list of either."""
-    if isinstance(document, list):
-        for item in document:
-            yield from _parse(item)
-    elif "annotations" in document:
-        for body in document["annotations"]:
-            yield _annotation(body, document)
-    else:
-        yield _annotation(document, document["task"])
-
-
-def _annotation(body: dict[str, Any], task: dict[str, Any]) -> Annotation:
-    who = body.get("completed_by")
-    return Annotation(
-        annotation_id=str(body["id"]),
-        task_id=str(task["id"]),
-        image_uri=_image_uri(task["data"]),
-        choices=tuple(
-            str(choice)
-            for region in body["result"]
-            if region.get("type") == "choices"
-            for choice in region["value"]["choices"]
-        ),
-        annotator=str((who.get("id") if isinstance(who, dict) else who) or ""),
-        was_cancelled=bool(body.get("was_cancelled")),
-        ground_truth=bool(body.get("ground_truth")),
-        updated_at=str(body.get("updated_at") or ""),
-    )
-
-
-def _image_uri(data: dict[str, Any]) -> str:
-    """Return the task's image; projects may call the field something else."""
-    texts = [value for value in data.values() if isinstance(value, str)]
-    uri = data.get("image") or (texts[0] if len(texts) == 1 else None)
-    if not isinstance(uri, str):
-        raise KeyError("image")
-    return uri
-
-
-def _latest(annotations: Iterable[Annotation]) -> list[Annotation]:
-    """Keep the last state of each annotation: a sync writes all of them again."""
-    latest: dict[str, Annotation] = {}
-    for annotation in annotations:
-        known = latest.get(annotation.annotation_id)
-        if known is None or annotation.updated_at >= known.updated_at:
-            latest[annotation.annotation_id] = annotation
-    return sorted(latest.values(), key=lambda a: (a.task_id, a.annotation_id))
-
-
-def _fetch_images(
-    annotations: list[Annotation], source: Path, scratch: Path, folder: Path, max_bytes: int
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Fetch each image once; return the files by URI, and why others are missing."""
-    images = folder / "images"
-    images.mkdir(parents=True, exist_ok=True)
-    base = source if source.is_dir() else source.parent
-
-    def fetch(uri: str) -> str:
-        name = hashlib.sha256(uri.encode()).hexdigest()[:20]
-        location = uri if "://" in uri else str(base / uri)
-        path = storage.download(location, scratch / name, max_bytes=max_bytes)
-        suffix = PurePosixPath(urlsplit(uri).path).suffix.lower()
-        if not path.is_file():
-            raise StorageError("a folder, not an image")
-        link_or_copy(path, images / f"{name}{suffix}")
-        return f"images/{name}{suffix}"
-
-    def outcome(uri: str) -> tuple[str, str, str]:
-        try:
-            return uri, fetch(uri), ""
-        except (StorageError, OSError) as err:
-            return uri, "", str(err)
-
-    uris = sorted({a.image_uri for a in annotations})
-    files, missing = {}, {}
-    with ThreadPoolExecutor(_FETCHERS) as pool:
-        for uri, file, problem in track(pool.map(outcome, uris), len(uris), "images", "labels"):
-            if problem:
-                missing[storage.redacted(uri)] = problem
-            else:
-                files[uri] = file
-    return files, missing
+def _name_of(uri: str) -> str:
+    return sha256(uri.encode()).hexdigest()[:20]

@@ -1,7 +1,8 @@
 """Turn annotations into labels: one vote a person, the majority counts.
 
-An answer marked as ground truth in Label Studio, an adjudicator's word, beats votes.
-What does not become a label is counted by reason.
+An answer marked as ground truth in Label Studio, an adjudicator's word, beats votes. Labels
+of an annotation manifest stand as they are: there the vote has been held. What does not
+become a label is counted by reason.
 """
 
 from __future__ import annotations
@@ -15,26 +16,26 @@ from typing import Any
 
 from components.preprocess.rules import Pair, without_leaks
 from components.preprocess.scan import Candidate, ImageRef, ScannedImage
+from shared.component.annotations import Annotation, elect, rejection
 from shared.vision.errors import DatasetError
 
 
 @dataclass(frozen=True)
-class Vote:
-    """One person's answer about one image, as fetch_data collected it."""
+class Decided:
+    """The label of one image in an annotation manifest, and who is behind it."""
 
     image_file: str
     image_uri: str
-    choices: tuple[str, ...]
-    annotator: str
-    was_cancelled: bool
-    ground_truth: bool
-    updated_at: str
-    annotation_id: str
+    label: str
+    annotators: tuple[str, ...]
 
-    @property
-    def voter(self) -> str:
-        """Return who votes; an answer without a name is a person of its own."""
-        return self.annotator or f"annotation {self.annotation_id}"
+
+@dataclass(frozen=True)
+class Answers:
+    """What fetch_data collected; image_file is a path here, "" where there is no file."""
+
+    votes: Sequence[Annotation] = ()
+    decided: Sequence[Decided] = ()
 
 
 @dataclass
@@ -51,30 +52,32 @@ class Merge:
     corrections: list[tuple[ScannedImage, str]] = field(default_factory=list)
 
 
-def read_votes(folder: Path | None) -> list[Vote]:
-    """Read annotations.json; no folder means no votes.
+def read_answers(folder: Path | None) -> Answers:
+    """Read annotations.json; no folder means no answers.
 
     Raises:
         DatasetError: annotations.json is missing or damaged.
     """
     if folder is None:
-        return []
+        return Answers()
     path = folder / "annotations.json"
     try:
         document = json.loads(path.read_text())
-        return [_vote(item) for item in document.get("annotations", [])]
-    except (OSError, ValueError, KeyError) as err:
+        return Answers(
+            [_vote(item, folder) for item in document.get("annotations", [])],
+            [_decided(item, folder) for item in document.get("labels", [])],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as err:
         raise DatasetError(
             f"preprocess: {path} is missing or damaged ({err}); run fetch_data again"
         ) from err
 
 
-def candidates(folder: Path | None, votes: Sequence[Vote]) -> list[Candidate]:
-    """Return the images that the votes are about."""
-    uris = {vote.image_file: vote.image_uri for vote in votes if vote.image_file}
+def candidates(answers: Answers) -> list[Candidate]:
+    """Return the images that the answers are about."""
+    uris = {a.image_file: a.image_uri for a in (*answers.votes, *answers.decided) if a.image_file}
     return [
-        Candidate(ImageRef(str((folder or Path()) / file)), "annotation", None, uri)
-        for file, uri in sorted(uris.items())
+        Candidate(ImageRef(file), "annotation", None, uri) for file, uri in sorted(uris.items())
     ]
 
 
@@ -82,7 +85,7 @@ def merge(
     train: Sequence[ScannedImage],
     test: Sequence[ScannedImage],
     annotated: Mapping[str, ScannedImage],
-    votes: Sequence[Vote],
+    answers: Answers,
     bits: int,
 ) -> tuple[list[ScannedImage], Merge]:
     """Add people's labels to the training images, and to nothing else.
@@ -92,7 +95,8 @@ def merge(
     """
     merged = Merge()
     classes = {image.class_name or "" for image in train}
-    labels = _labels(votes, annotated, classes, merged)
+    labels = _elected(answers.votes, annotated, classes, merged)
+    labels += _decided_labels(answers.decided, annotated, classes, merged)
     chosen = [replace(image, class_name=label) for image, label in labels]
     harmless = without_leaks(chosen, test, bits, merged.test_images)
     merged.counts += Counter({"of a test image": len(merged.test_images)})
@@ -113,62 +117,71 @@ def merge(
     return list(by_hash.values()), merged
 
 
-def _labels(
-    votes: Sequence[Vote],
+def _elected(
+    votes: Sequence[Annotation],
     annotated: Mapping[str, ScannedImage],
     classes: set[str],
     merged: Merge,
 ) -> list[tuple[ScannedImage, str]]:
     """Return each image on whose label people agree, once, with that label."""
     images: dict[str, ScannedImage] = {}
-    ballots: dict[str, list[Vote]] = defaultdict(list)
+    ballots: dict[str, list[Annotation]] = defaultdict(list)
     for vote in votes:
         image = annotated.get(vote.image_file)
-        if reason := _rejection(vote, image, classes):
+        reason = rejection(vote) or _unusable(vote.choices[0], image, classes)
+        if reason:
             merged.counts[reason] += 1
         elif image is not None:
             images.setdefault(image.sha256, image)
             ballots[image.sha256].append(vote)
     labels = []
     for sha256, image in sorted(images.items()):
-        voters, label = _elect(ballots[sha256])
-        if label is None:
+        verdict = elect(ballots[sha256])
+        if not verdict.label:
             merged.counts["disagreement"] += 1
             continue
-        merged.annotators[sha256] = voters
-        labels.append((image, label))
+        merged.annotators[sha256] = verdict.annotators
+        labels.append((image, verdict.label))
     return labels
 
 
-def _rejection(vote: Vote, image: ScannedImage | None, classes: set[str]) -> str:
-    """Return why an answer is no vote, "" when it is one."""
-    if vote.was_cancelled:
-        return "skipped"
-    if not vote.choices:
-        return "empty answer"
-    if len(set(vote.choices)) > 1:
-        return "several labels"
-    if vote.choices[0] not in classes:
+def _decided_labels(
+    decided: Sequence[Decided],
+    annotated: Mapping[str, ScannedImage],
+    classes: set[str],
+    merged: Merge,
+) -> list[tuple[ScannedImage, str]]:
+    """Return the images of a manifest with its labels: the election is not held again."""
+    labels = []
+    for item in decided:
+        image = annotated.get(item.image_file)
+        if reason := _unusable(item.label, image, classes):
+            merged.counts[reason] += 1
+        elif image is not None:
+            merged.annotators[image.sha256] = item.annotators
+            labels.append((image, item.label))
+    return labels
+
+
+def _unusable(label: str, image: ScannedImage | None, classes: set[str]) -> str:
+    """Return why a label cannot be trained on, "" when it can."""
+    if label not in classes:
         return "unknown label"
     if image is None:
         return "image not fetched"
     return "image unusable" if image.problem else ""
 
 
-def _elect(ballot: Sequence[Vote]) -> tuple[tuple[str, ...], str | None]:
-    """Return who decided and the label; None when as many say something else."""
-    ordered = sorted(ballot, key=lambda vote: (vote.updated_at, vote.annotation_id))
-    if truths := [vote for vote in ordered if vote.ground_truth]:
-        return (truths[-1].voter,), truths[-1].choices[0]
-    last = {vote.voter: vote.choices[0] for vote in ordered}
-    (winner, most), *others = Counter(last.values()).most_common()
-    if others and others[0][1] == most:
-        return (), None
-    return tuple(sorted(who for who, label in last.items() if label == winner)), winner
+def _vote(item: dict[str, Any], folder: Path) -> Annotation:
+    fields = {name: item[name] for name in Annotation.__dataclass_fields__ if name in item}
+    choices, file = tuple(item["choices"]), _located(item["image_file"], folder)
+    return Annotation(**fields | {"choices": choices, "image_file": file})
 
 
-def _vote(item: dict[str, Any]) -> Vote:
-    return Vote(
-        **{name: item[name] for name in Vote.__dataclass_fields__}
-        | {"choices": tuple(item["choices"])}
-    )
+def _decided(item: dict[str, Any], folder: Path) -> Decided:
+    file = _located(item["image_file"], folder)
+    return Decided(file, item["image_uri"], item["label"], tuple(item["annotators"]))
+
+
+def _located(image_file: str, folder: Path) -> str:
+    return str(folder / image_file) if image_file else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from components.preprocess import annotations as people
@@ -54,8 +54,8 @@ def curate(
     Raises:
         DatasetError: the data cannot train or measure a classifier.
     """
-    votes = people.read_votes(annotations)
-    found = [*list_raw(raw), *people.candidates(annotations, votes)]
+    answers = people.read_answers(annotations)
+    found = [*list_raw(raw), *people.candidates(answers)]
     scanned = scan(found, settings.min_side)
     findings = Findings()
     bits = settings.near_duplicate_bits
@@ -66,7 +66,7 @@ def curate(
     test, train = _test_split(train, _of_role(good, "test"), frozen, settings, findings)
     train = without_leaks(train, test, bits, findings.leaks)
     annotated = {image.ref.path: image for image in _of_role(scanned, "annotation")}
-    train, merged = people.merge(train, test, annotated, _located(votes, annotations), bits)
+    train, merged = people.merge(train, test, annotated, answers, bits)
     check_classes(_classes(train), _classes(test), frozen.classes if frozen else None)
     val, train = split_off(
         train, settings.val_fraction, bits, f"val:{settings.seed}", pinned=merged.annotators.keys()
@@ -123,12 +123,6 @@ def _fresh(images: Sequence[ScannedImage], used: Iterable[ScannedImage]) -> list
     """Return each image once, without those that have a place in a labelled split."""
     taken = {image.sha256 for image in used}
     return list({image.sha256: image for image in images if image.sha256 not in taken}.values())
-
-
-def _located(votes: Sequence[people.Vote], folder: Path | None) -> list[people.Vote]:
-    """Name the votes' images by the path they were scanned under."""
-    base = folder or Path()
-    return [replace(v, image_file=str(base / v.image_file)) if v.image_file else v for v in votes]
 
 
 def _tell(curation: Curation) -> None:

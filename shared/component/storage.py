@@ -45,7 +45,7 @@ def download(uri: str, folder: Path, *, max_bytes: int | None = None) -> Path:
     Raises:
         StorageError: nothing is there, it may not be read, or it does not fit.
     """
-    if (path := _local(uri)) is not None:
+    if (path := local_path(uri)) is not None:
         if not path.exists():
             raise StorageError(f"storage: nothing at {path}; check the path")
         return path
@@ -62,7 +62,7 @@ def is_empty(uri: str) -> bool:
     Raises:
         StorageError: the place may not be read.
     """
-    if (path := _local(uri)) is not None:
+    if (path := local_path(uri)) is not None:
         return not path.exists() or (path.is_dir() and not any(path.iterdir()))
     if urlsplit(uri).scheme != "s3":
         return False
@@ -70,16 +70,12 @@ def is_empty(uri: str) -> bool:
         return not _s3_objects(_s3(), uri)
 
 
-def redacted(uri: str) -> str:
-    """Return a web address without credentials and query, which may hold a signature."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("http", "https"):
-        return uri
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+def local_path(uri: str) -> Path | None:
+    """Return the path a URI stands for on this machine, None when it is elsewhere.
 
-
-def _local(uri: str) -> Path | None:
-    """Return the path a URI stands for, None when it is elsewhere."""
+    Raises:
+        StorageError: the scheme is none that is read.
+    """
     parts = urlsplit(uri)
     if "://" not in uri:
         return Path(uri).expanduser()
@@ -95,6 +91,14 @@ def _local(uri: str) -> Path | None:
         f"storage: cannot read {redacted(uri)}: scheme '{parts.scheme}' is not taken; "
         "use s3://, https://, file:// or a path"
     )
+
+
+def redacted(uri: str) -> str:
+    """Return a web address without credentials and query, which may hold a signature."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https"):
+        return uri
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def _is_web(uri: str) -> bool:

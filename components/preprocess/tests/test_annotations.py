@@ -42,6 +42,23 @@ class Answers:
         document = {"source": "x", "objects": len(self.items), "annotations": self.items}
         (self.folder / "annotations.json").write_text(json.dumps(document))
 
+    def decide(self, *labels: tuple[bytes, str], **changes: object) -> None:
+        """Write what fetch_data writes of an annotation manifest."""
+        items = []
+        for data, label in labels:
+            file = f"images/{zlib.crc32(data):08x}.jpg"
+            (self.folder / file).write_bytes(data)
+            items.append(
+                {
+                    "image_uri": f"s3://images/{file}",
+                    "image_file": file,
+                    "label": label,
+                    "annotators": ["4", "6"],
+                }
+                | changes
+            )
+        (self.folder / "annotations.json").write_text(json.dumps({"labels": items}))
+
 
 @pytest.fixture
 def answers(raw, tmp_path: Path) -> Answers:
@@ -157,6 +174,40 @@ def test_counts_an_image_that_does_not_decode(answers, preprocess) -> None:
     answers.give(NEW[:100], "sea")
     _, report = preprocess(annotations=answers.folder)
     assert report["annotations"] == {"image unusable": 1}
+
+
+def test_a_label_of_a_manifest_stands_as_it_is(answers, preprocess) -> None:
+    answers.decide((NEW, "sea"))
+    out, report = preprocess(annotations=answers.folder)
+    (record,) = _annotated(out).values()
+    assert (record["split"], record["class_name"]) == ("train", "sea")
+    assert record["annotator_ids"] == ["4", "6"]
+    assert report["annotations"] == {"new image": 1}
+
+
+@pytest.mark.parametrize(
+    ("data", "label", "changes", "reason"),
+    [
+        (NEW, "lake", {}, "unknown label"),
+        (NEW, "sea", {"image_file": ""}, "image not fetched"),
+        (NEW[:100], "sea", {}, "image unusable"),
+    ],
+)
+def test_a_label_of_a_manifest_that_cannot_be_used_is_counted(
+    answers, preprocess, data, label, changes, reason
+) -> None:
+    answers.decide((data, label), **changes)
+    out, report = preprocess(annotations=answers.folder)
+    assert report["annotations"] == {reason: 1}
+    assert _annotated(out) == {}
+
+
+def test_a_manifests_label_of_a_test_image_goes_nowhere(answers, preprocess, raw) -> None:
+    test_image = (raw.folder / "test/sea/0.jpg").read_bytes()
+    answers.decide((NEW, "sea"), (test_image, "street"))
+    out, report = preprocess(annotations=answers.folder)
+    assert report["annotations"] == {"new image": 1, "of a test image": 1}
+    assert len(_annotated(out)) == 1
 
 
 def test_annotations_do_not_move_the_test_set(answers, preprocess) -> None:
