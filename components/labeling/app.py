@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -33,6 +35,7 @@ from shared.component.errors import UsageError
 from shared.component.objects import ObjectReader
 
 log = logging.getLogger(__name__)
+_SYNC_END_S = 5.0
 _STATUS = {ConfigError: 409, AwayError: 503}
 
 
@@ -118,7 +121,30 @@ def run_command(settings: Settings, secrets: Secrets, _ports: dict[str, Any]) ->
             config = uvicorn.Config(
                 make_app(suggestions, secrets, hint), log_config=None, access_log=False
             )
-            uvicorn.Server(config).run(sockets=[sock])
+            with _syncing(settings, secrets, clients, hint):
+                uvicorn.Server(config).run(sockets=[sock])
+
+
+@contextmanager
+def _syncing(
+    settings: Settings, secrets: Secrets, clients: Clients, hint: threading.Event
+) -> Iterator[None]:
+    """Sync beside the server, where that is asked for."""
+    if not settings.every_s:
+        yield
+        return
+    from components.labeling.sync import Sync
+
+    stop = threading.Event()
+    sync = Sync(settings, secrets, clients)
+    thread = threading.Thread(target=sync.run, args=(stop, hint), name="sync", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        hint.set()
+        thread.join(_SYNC_END_S)  # Label Studio may take its time; nothing is half written
 
 
 def make_suggestions(settings: Settings, clients: Clients, pool: ThreadPoolExecutor) -> Suggestions:
