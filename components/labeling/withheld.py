@@ -35,11 +35,13 @@ class Withheld:
         queue: Place,
         share: float,
         clock: Callable[[], float] = time.monotonic,
+        refresh_s: float = _REFRESH_S,
     ) -> None:
         self._client = client
         self._queue = queue
         self._share = share
         self._clock = clock
+        self._refresh_s = refresh_s
         self._lock = threading.Lock()
         self._measured: frozenset[str] = frozenset()
         self._next = float("-inf")
@@ -63,7 +65,7 @@ class Withheld:
                     f"labeling: cannot tell from {self._queue.uri} which images are measured: "
                     f"{err}; check S3 and the role"
                 ) from err
-            self._next = self._clock() + _REFRESH_S
+            self._next = self._clock() + self._refresh_s
 
     def _audit(self) -> Iterator[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
