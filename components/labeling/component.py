@@ -51,6 +51,8 @@ def run(
     min_shared: int,
     min_gold: float,
     gold: str,
+    image: str,
+    said: str,
     as_json: bool,
 ) -> None:
     """Do one command; serve, and sync with every_s, go on until SIGTERM."""

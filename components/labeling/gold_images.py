@@ -22,7 +22,6 @@ from shared.component.object_store import ObjectStore, open_store
 from shared.component.progress import track
 
 log = logging.getLogger(__name__)
-_EXTENSIONS = {".jpg": "jpg", ".jpeg": "jpg", ".png": "png", ".webp": "webp"}
 _ATTEMPTS = 5  # others may write the list at the same time
 
 
@@ -45,7 +44,7 @@ def put_gold(store: ObjectStore, folder: Path, labels: Sequence[str], max_bytes:
     count = _merge(store, answers)
     for path in track(images, len(images), "images", "gold"):
         data = path.read_bytes()
-        name = f"{hashlib.sha256(data).hexdigest()}.{_EXTENSIONS[path.suffix.lower()]}"
+        name = f"{hashlib.sha256(data).hexdigest()}.{review_queue.EXTENSIONS[path.suffix.lower()]}"
         store.put_new(review_queue.image_key(name), data)
     return count
 
@@ -59,7 +58,7 @@ def _find(folder: Path, labels: Sequence[str], max_bytes: int) -> list[Path]:
             raise InputError(
                 f"gold: {path} is in no folder of a class; the model's are {', '.join(labels)}"
             )
-        if path.suffix.lower() not in _EXTENSIONS or path.stat().st_size > max_bytes:
+        if path.suffix.lower() not in review_queue.EXTENSIONS or path.stat().st_size > max_bytes:
             raise InputError(f"gold: {path} is no JPEG, PNG or WebP of at most {max_bytes} bytes")
         images.append(path)
     if not images:

@@ -30,12 +30,13 @@ _SETUP_READ_S = 2.0  # and gives it 3 s
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says of an image; labels in its own order."""
+    """What the model says of an image; labels and probabilities in its own order."""
 
     model_version: str
     label: str
     confidence: float
     labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,9 @@ def _read_answer(body: bytes) -> Answer:
             str(said["label"]),
             float(said["confidence"]),
             tuple(probabilities),
+            tuple(map(float, probabilities.values())),
         )
-    except (ValueError, KeyError, TypeError) as err:
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise NoSuggestionError("odd", f"the endpoint's answer is no prediction: {err!r}") from err
     if answer.label not in answer.labels or not 0 <= answer.confidence <= 1:
         raise NoSuggestionError("odd", "the endpoint's answer contradicts itself")

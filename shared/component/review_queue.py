@@ -32,6 +32,8 @@ LOW_CONFIDENCE = "low_confidence"
 SAMPLED = "sampled"  # of the audit
 USER_FEEDBACK = "feedback"
 
+# Of files that people give; what the endpoint keeps is named by its format.
+EXTENSIONS = {".jpg": "jpg", ".jpeg": "jpg", ".png": "png", ".webp": "webp"}
 IMAGE_NAME = re.compile(r"[0-9a-f]{64}\.[a-z0-9]{1,5}")  # <sha256>.<extension>
 
 
