@@ -21,6 +21,7 @@ _LEAST_GOLD = 5  # fewer say too little to leave somebody out
 _LEAST_BLIND = 5
 _LEAST_SUGGESTED = 20
 _ACCEPTS_ALL = 0.98
+_CLEARLY = 0.05  # with thousands of images a hundredth would be beyond chance, too
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Annotator:
                 ("agrees without one on", self.blind, _LEAST_BLIND),
                 ("knows gold images", self.gold, _LEAST_GOLD),
             )
-            if part.total >= least and part.interval[1] < rate
+            if part.total >= least and part.interval[1] < rate - _CLEARLY
         ]
         if lower:
             return f"accepts everything: {said}, but {' and '.join(lower)}"

@@ -19,6 +19,8 @@ class ModelAudit:
     drawn: images. right: of those that have a label, how many the model had right.
     held: images whose label waits for adjudication or whose batch is held back.
     unlabelled: images that nobody has labelled yet.
+    led: images that were labelled with a suggestion in sight, before they were drawn: who
+        follows it makes the model look better than it is, so they measure nothing.
     by_class: right answers by the label people gave, where enough images have it.
     """
 
@@ -27,16 +29,17 @@ class ModelAudit:
     right: Proportion = field(default_factory=lambda: Proportion(0, 0))
     held: int = 0
     unlabelled: int = 0
+    led: int = 0
     by_class: dict[str, Proportion] = field(default_factory=dict)
 
 
 def measure(
-    audit: Mapping[str, Queued], labels: Mapping[str, str], held: set[str]
+    audit: Mapping[str, Queued], labels: Mapping[str, str], held: set[str], led: set[str]
 ) -> list[ModelAudit]:
     """Measure every model version that the sample has seen, the one drawn from last at the end.
 
     audit: what a model said, by sha256. labels: what people decided. held: images whose
-        label may not be used.
+        label may not be used. led: images labelled with a suggestion in sight.
     """
     versions: dict[str, ModelAudit] = {}
     last_day: dict[str, str] = {}
@@ -46,7 +49,9 @@ def measure(
         model = versions.setdefault(version, ModelAudit(version))
         model.drawn += 1
         last_day[version] = max(queued.day, last_day.get(version, ""))
-        if sha256 in held:
+        if sha256 in led:
+            model.led += 1
+        elif sha256 in held:
             model.held += 1
         elif sha256 not in labels:
             model.unlabelled += 1

@@ -86,12 +86,15 @@ def _settle(
     held_days = {batch.day for batch in decision.batches if batch.is_held}
     agreed: dict[str, str] = {}
     held: set[str] = set()
+    led: set[str] = set()
     for sha256, ballot in ballots.items():
         if sha256 in facts.gold:
             decision.images["gold"] += 1
             continue
         verdict = elect(ballot)
         is_audit = sha256 in facts.drawn
+        if any(vote.was_suggested for vote in ballot):
+            led.add(sha256)
         place = _place(verdict, day_of(sha256, facts) in held_days)
         if place:
             held.add(sha256)
@@ -103,7 +106,7 @@ def _settle(
         if not is_audit and not place:
             decision.labels.append(_label(sha256, ballot[0].image_uri, verdict))
     measured = {s: queued for s, queued in facts.audit.items() if s not in facts.gold}
-    decision.audit = measure(measured, agreed, held)
+    decision.audit = measure(measured, agreed, held, led)
 
 
 def _place(verdict: Verdict, is_day_held: bool) -> str:

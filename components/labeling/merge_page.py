@@ -38,26 +38,26 @@ def build_page(decision: Decision, context: MergeContext, changes: Changes, rule
 def _add_labels(
     section: Section, decision: Decision, context: MergeContext, changes: Changes
 ) -> None:
-    newest = decision.audit[-1].right.share if decision.audit else None
+    newest = decision.audit[-1] if decision.audit else ModelAudit("of no model yet")
     section.figures(
         [
             ("Labels", f"{len(decision.labels):,}", f"{changes.new:,} more than before"),
             ("Changed", f"{changes.other_label:,}", "have another label than before"),
             ("Left", f"{changes.left:,}", f"{changes.left_for_audit:,} drawn for the audit"),
-            ("Audit", "-" if newest is None else f"{newest:.1%}", "of answers were right"),
+            ("Audit", _shown(newest.right)[0], f"answers right, {newest.model_version}"),
         ]
     )
     if changes.left_for_audit:
         section.text(
-            f"{changes.left_for_audit:,} images were drawn for the audit sample after they had "
-            "been labels for training. They have left; a model that was trained before has "
-            "seen them."
+            "Images that were drawn for the audit sample after they had been labels for "
+            f"training: {changes.left_for_audit:,}. They have left; a model that was trained "
+            "before has seen them."
         )
     section.table(["images", "number"], sorted(decision.images.items()))
     section.table(["answers", "number"], sorted(decision.answers.items()))
     if broken := len(context.reading.unreadable) + len(context.facts.damaged):
         section.verdict(
-            f"{broken:,} objects are neither annotations nor tasks; report.json names them.", False
+            f"Objects that are no annotation or no task: {broken:,}; report.json names them.", False
         )
     section.text(f"Manifest {context.fingerprint or 'none yet: nothing is labelled'}.")
 
@@ -68,10 +68,21 @@ def _add_audit(section: Section, audit: list[ModelAudit]) -> None:
         return
     section.text(
         "Images drawn at random from all that were predicted, labelled by people who did not "
-        "see the model's answer, never trained on. Intervals are Wilson's, 95 %."
+        "see the model's answer, never trained on. Those that somebody labelled with a suggestion "
+        "in sight before they were drawn (led) measure nothing. Intervals are Wilson's, 95 %."
     )
     section.table(
-        ["model", "drawn", "labelled", "right", "accuracy", "interval", "held", "unlabelled"],
+        [
+            "model",
+            "drawn",
+            "labelled",
+            "right",
+            "accuracy",
+            "interval",
+            "held",
+            "unlabelled",
+            "led",
+        ],
         [_audit_row(model) for model in audit],
     )
     measured = [model for model in audit if model.right.total]
@@ -150,7 +161,7 @@ def _add_annotators(section: Section, decision: Decision, rules: Rules) -> None:
 def _audit_row(model: ModelAudit) -> tuple[object, ...]:
     right = model.right
     counts = (model.model_version, model.drawn, right.total, right.hits)
-    return (*counts, *_shown(right), model.held, model.unlabelled)
+    return (*counts, *_shown(right), model.held, model.unlabelled, model.led)
 
 
 def _row(person: Annotator) -> tuple[object, ...]:

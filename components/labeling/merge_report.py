@@ -117,6 +117,7 @@ def _document(decision: Decision, context: MergeContext, rules: Rules) -> dict[s
                 "accuracy": _proportion(model.right),
                 "held": model.held,
                 "unlabelled": model.unlabelled,
+                "led": model.led,
                 "by_class": {name: _proportion(part) for name, part in model.by_class.items()},
             }
             for model in decision.audit

@@ -17,7 +17,7 @@ from typing import Any
 
 # What reading a body that is no annotation raises.
 NOT_AN_ANNOTATION = (ValueError, TypeError, AttributeError, KeyError, RecursionError)
-# The mark of a region that a person took over from a prediction as it was.
+# The origin of a choice that a person took over as it was; prediction-changed is the other.
 ACCEPTED = "prediction"
 
 
@@ -50,6 +50,11 @@ class Annotation:
     def voter(self) -> str:
         """Return who votes; an answer without a name is a person of its own."""
         return self.annotator or f"annotation {self.annotation_id}"
+
+    @property
+    def was_suggested(self) -> bool:
+        """Tell whether the person started from a prediction."""
+        return self.origin.startswith(ACCEPTED)
 
     @property
     def moment(self) -> tuple[float, str]:

@@ -75,6 +75,18 @@ def test_who_agrees_as_often_without_suggestions_is_not_accused(world: World) ->
     assert _person(world, "1")["warning"] == ""
 
 
+def test_a_hundredth_between_many_images_accuses_nobody(world: World) -> None:
+    world.rules = Rules(blind_share=SHARE)
+    images = [world.queue(n, "lake") for n in range(1000)]
+    for n, image in enumerate(images):
+        is_wrong = is_blind(image, SHARE) and n % 40 == 0
+        world.annotate(image, "road" if is_wrong else "lake")
+    world.merge()
+    person = _person(world, "1")
+    assert person["blind"]["high"] < 1.0
+    assert person["warning"] == ""
+
+
 def test_who_accepts_everything_but_gold_is_visible(world: World) -> None:
     world.gold(**{f"g{n}": "road" for n in range(10)})
     for n in range(10):

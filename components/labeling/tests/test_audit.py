@@ -71,3 +71,12 @@ def test_a_gold_image_that_was_drawn_measures_the_annotator_alone(world: World) 
     world.gold(g="lake")
     world.annotate(sha256("g"), "lake")
     assert _audit(world) == {}
+
+
+def test_an_image_labelled_with_a_suggestion_in_sight_measures_nothing(world: World) -> None:
+    """It was drawn only after that; who follows suggestions would flatter the model."""
+    for name, origin in (("led", "prediction"), ("led too", "prediction-changed"), ("not", None)):
+        world.annotate(world.queue(name, "lake"), "lake", origin=origin)
+        world.queue(name, "lake", is_audit=True)
+    model = _audit(world)["v1"]
+    assert (model["drawn"], model["led"], model["accuracy"]["total"]) == (3, 2, 1)

@@ -212,7 +212,8 @@ def test_an_image_drawn_for_the_audit_later_leaves_and_the_report_says_so(world:
     assert set(world.labels()) == {image}
     changes = world.report()["changes"]
     assert (changes["left"], changes["left_for_audit"]) == (1, 1)
-    assert "1 images were drawn for the audit" in (world.folder / "report/report.html").read_text()
+    page = (world.folder / "report/report.html").read_text()
+    assert "after they had been labels for training: 1." in page
 
 
 def _noisy_day(world: World, day: int, disagreements: int) -> list[str]:
