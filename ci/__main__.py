@@ -19,7 +19,9 @@ from shared.component.errors import VisionloopError
 COMMANDS = {
     "audit": "hold every locked package against the known vulnerabilities",
     "bench": "measure speed and memory, as JSON",
+    "bench_labeling": "measure the merge of annotations and the ML backend, as JSON",
     "bench_memory": "measure the endpoint's memory in its image under load, as JSON",
+    "bench_learning": "measure what people's labels are worth, chosen by doubt or by chance",
     "bench_serving": "measure the endpoint beside its limit and other servers, as JSON",
     "bench_images": "measure size, build time and start of the images, as JSON",
     "build": "make the components' images that are not there yet",
@@ -32,6 +34,7 @@ COMMANDS = {
     "fuzz": "throw odd bytes at all that reads a client's bytes",
     "guard": "hold the stacks to the house's own rules by cfn-guard",
     "invoke": "send images to an endpoint, or prove it on its golden images",
+    "loop": "play the labelling loop on this machine, with a real Label Studio",
     "push": "bring images to a registry and remember their digests",
     "sbom": "list what is in each image, as CycloneDX JSON",
     "scan": "refuse pushed images that ECR's scan finds vulnerable",
