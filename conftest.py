@@ -18,6 +18,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--endpoint-url", help="one at http://host:port: a container, ci serve")
     group.addoption("--endpoint-name", help="its name; without an address: one on AWS")
     group.addoption("--golden", help="bundle whose golden images it must answer as they say")
+    group = parser.getgroup("labelstudio", "tests of the labelling loop")
+    group.addoption("--screenshots", help="folder for pictures of what people see")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -133,10 +133,11 @@ def _syncing(
     if not settings.every_s:
         yield
         return
+    from components.labeling.studio import Studio
     from components.labeling.sync import Sync
 
     stop = threading.Event()
-    sync = Sync(settings, secrets, clients)
+    sync = Sync(settings, secrets, clients, Studio(settings.label_studio, secrets))
     thread = threading.Thread(target=sync.run, args=(stop, hint), name="sync", daemon=True)
     thread.start()
     try:

@@ -11,11 +11,13 @@ import base64
 import binascii
 import hmac
 import json
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from components.labeling.settings import Secrets
 
+log = logging.getLogger(__name__)
 SECRET_HEADER = "X-Visionloop-Secret"  # noqa: S105 - its name
 # Label Studio sends every selected task with all its annotations in one request.
 MOST_BYTES = 32 << 20
@@ -40,6 +42,7 @@ class Guard:
             return
         headers = {n.lower(): v for n, v in scope["headers"]}
         if refusal := self._refusal(scope["path"], headers):
+            log.warning("%s refused: %s", scope["path"][:100], refusal[1])
             await _respond(send, *refusal)
             return
         await self._app(scope, self._limited(receive), send)

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +20,8 @@ _ATTRIBUTES = "record=false"
 _ANY_IMAGE = "application/x-image"
 _CONNECT_S = 2.0
 _READ_S = 30.0
-_DESCRIBED_S = 5.0  # Label Studio calls /setup before every /predict
 _OVERLOADED = 503  # or being started
-_SETUP_READ_S = 2.0  # and gives it 3 s
+_SETUP_READ_S = 2.0  # Label Studio gives /setup 3 s
 
 
 @dataclass(frozen=True)
@@ -67,20 +63,10 @@ class Model:
     quick: a client that gives up in time for /setup; default: the same.
     """
 
-    def __init__(
-        self,
-        client: Any,
-        endpoint: str,
-        quick: Any = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, client: Any, endpoint: str, quick: Any = None) -> None:
         self._client = client
         self._quick = quick or client
         self._endpoint = endpoint
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._facts: ModelFacts | None = None
-        self._facts_until = 0.0
 
     def ask(self, image: bytes) -> Answer:
         """Return what the model says.
@@ -92,20 +78,16 @@ class Model:
         return self._ask(self._client, image)
 
     def describe(self) -> ModelFacts:
-        """Return the deployed model's version and labels, at most some seconds old.
+        """Return the deployed model's version and labels.
 
         Raises:
             EndpointAwayError: nobody answers, or not as a model does.
         """
-        with self._lock:
-            if self._facts is None or self._clock() >= self._facts_until:
-                try:
-                    answer = self._ask(self._quick, _tiny_image())
-                except NoSuggestionError as err:
-                    raise EndpointAwayError(str(err)) from err
-                self._facts = ModelFacts(answer.model_version, answer.labels)
-                self._facts_until = self._clock() + _DESCRIBED_S
-            return self._facts
+        try:
+            answer = self._ask(self._quick, _tiny_image())
+        except NoSuggestionError as err:
+            raise EndpointAwayError(str(err)) from err
+        return ModelFacts(answer.model_version, answer.labels)
 
     def _ask(self, client: Any, image: bytes) -> Answer:
         try:

@@ -136,14 +136,16 @@ class Project:
         is_same: Callable[[Mapping[str, Any], Mapping[str, Any]], bool],
     ) -> int:
         """Find what is ours in a list of the project's, make or repair it; return its id."""
-        found = next(
-            (one for one in self._studio.get(path, project=self.id) if is_same(one, wanted)), None
-        )
+        listed = [one for one in self._studio.get(path, project=self.id) if is_same(one, wanted)]
+        found, *doubles = sorted(listed, key=lambda one: int(one["id"])) or [None]
+        end = "/" * path.endswith("/")  # Label Studio's addresses end as their lists' do
+        for double in doubles:  # two setups at once; a second source would double every task
+            self._studio.delete(f"{path.rstrip('/')}/{double['id']}{end}")
+            self.changes.append(f"{what} was there twice, one removed")
         if found is None:
             made = self._studio.post(path, {**wanted, "project": self.id})
             self.changes.append(f"{what} created")
             return int(made["id"])
-        end = "/" * path.endswith("/")  # Label Studio's addresses end as their lists' do
         self._repair(f"{path.rstrip('/')}/{found['id']}{end}", what, wanted, found)
         return int(found["id"])
 
@@ -170,7 +172,8 @@ class Project:
         self, path: str, what: str, wanted: Mapping[str, Any], found: Mapping[str, Any]
     ) -> None:
         if differing := _differing(wanted, found):
-            self._studio.patch(path, {name: wanted[name] for name in differing})
+            # All of it: a webhook that is told only some fields forgets its actions.
+            self._studio.patch(path, wanted)
             self.changes.append(f"{what} repaired: {', '.join(differing)}")
 
 

@@ -20,7 +20,7 @@ _TIMEOUT_S = 120.0  # its sync and its predictions are answered when they are do
 _CONNECT_S = 5.0
 _PAGE = 500
 _TASK_FIELDS = "id,is_labeled,annotations_ids,cancelled_annotations,predictions_model_versions"
-_SAID = 500  # characters of a refusal
+_MOST_SAID = 500  # characters of a refusal
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ class Studio:
         """Raises StudioAwayError, StudioError."""
         return self._call("GET", path, params=parameters)
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None, **parameters: Any) -> Any:
+    def post(self, path: str, body: Any = None, **parameters: Any) -> Any:
         """Raises StudioAwayError, StudioError."""
-        return self._call("POST", path, json=dict(body or {}), params=parameters)
+        return self._call("POST", path, json={} if body is None else body, params=parameters)
 
     def patch(self, path: str, body: Mapping[str, Any]) -> Any:
         """Raises StudioAwayError, StudioError."""
@@ -121,10 +121,8 @@ class Studio:
         if response.status_code in (502, 503, 504):
             raise StudioAwayError(f"label studio: {what}: {response.status_code}; is it running?")
         if response.status_code >= 400:
-            is_json = "json" in response.headers.get("content-type", "")
-            said = response.text[:_SAID] if is_json else response.reason_phrase
             raise StudioError(
-                f"label studio: {what}: {response.status_code} {said}; "
+                f"label studio: {what}: {response.status_code} {_said(response)}; "
                 "check the project in Label Studio, and who logs in"
             )
         if not response.content:
@@ -169,6 +167,16 @@ class Studio:
             )
         self._http.headers["x-csrftoken"] = self._http.cookies.get("csrftoken", "")
         self._http.headers["referer"] = self.url
+
+
+def _said(response: httpx.Response) -> str:
+    """Return what a refusal says: which fields are wrong, or what is."""
+    try:
+        body = response.json()
+        said = body.get("validation_errors") or body.get("detail") or body
+    except (ValueError, AttributeError):  # a page for people
+        said = response.reason_phrase
+    return str(said)[:_MOST_SAID]
 
 
 def _names(text: str | None) -> frozenset[str]:

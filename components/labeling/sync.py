@@ -41,15 +41,17 @@ class Sync:
         settings: Settings,
         secrets: Secrets,
         clients: Clients,
+        studio: Studio,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._s3 = clients.s3
         self._model = Model(clients.runtime, settings.endpoint)
-        self._studio = Studio(settings.label_studio, secrets)
+        self._studio = studio
         self._project = Project(self._studio, settings, secrets)
         self._clock = clock
         self._write_all_at = float("-inf")
+        self._version = ""
         self._told: dict[str, str] = {}
         self.problems: dict[str, str] = {}
 
@@ -81,6 +83,7 @@ class Sync:
 
     def _ensure(self) -> None:
         facts = self._model.describe()
+        self._version = facts.version
         try:
             is_filled = has_images(self._s3, self._settings.images)
         except (BotoCoreError, ClientError) as err:
@@ -99,8 +102,7 @@ class Sync:
         Raises:
             StudioError: none came, though some were asked for.
         """
-        version = self._model.describe().version
-        tasks = self._tasks()
+        version, tasks = self._version, self._tasks()
         lacking = [task.id for task in tasks if _lacks(task, version)]
         size = self._settings.chunk
         chunks = [lacking[start : start + size] for start in range(0, len(lacking), size)]
@@ -188,7 +190,8 @@ def run_command(settings: Settings, secrets: Secrets, _ports: dict[str, Any]) ->
     """
     if settings.annotations is None:
         raise UsageError("labeling: sync needs --annotations s3://bucket/prefix")
-    sync = Sync(settings, secrets, Clients.connect(settings))
+    studio = Studio(settings.label_studio, secrets)
+    sync = Sync(settings, secrets, Clients.connect(settings), studio)
     if settings.every_s:
         sync.run(threading.Event(), threading.Event())
         return

@@ -46,6 +46,19 @@ class LabelPage:
         self.page.get_by_text("Label All Tasks").first.click()
         self._await_task()
 
+    def open_list(self, project: int) -> str:
+        """Open the data manager; return all that it says."""
+        self.page.goto(f"{self._url}/projects/{project}/data")
+        self.page.get_by_text("Label All Tasks").first.wait_for()
+        self.page.wait_for_load_state("networkidle")
+        return self.page.inner_text("body")
+
+    def picture(self, folder: Path | None, name: str) -> None:
+        """Write a picture for the documentation, where a folder is given."""
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=folder / name)
+
     def open_task(self, project: int, task: int) -> None:
         self.page.goto(f"{self._url}/projects/{project}/data?task={task}")
         self._await_task()

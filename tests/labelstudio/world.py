@@ -1,19 +1,20 @@
-"""The labelling loop's surroundings on this machine: S3, the endpoint, the backend, Label Studio.
+"""The labelling loop's surroundings on this machine: S3, the way to the endpoint, the backend.
 
-All are what a laptop has: moto's server for S3, the endpoint with a small bundle, our backend
-and a real Label Studio, each a process of its own (S3 a thread) on a loopback port.
+S3 is moto's server, the endpoint serves a small bundle, the backend and Label Studio are the
+real programs. What has to go away and come back in a test can: S3, and the endpoint.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,13 @@ from ci.problems import REPOSITORY
 from ci.served import free_port
 from shared.component import review_queue
 
-CAPTURE, DATA, PREFIX = "capture", "data", "endpoint"
-KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
-KEYS |= {"AWS_DEFAULT_REGION": "us-east-1"}
+CAPTURE, DATA = "capture", "data"
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
 BACKEND = {
     "VISIONLOOP_BACKEND_USER": "studio",
     "VISIONLOOP_BACKEND_PASSWORD": "of-the-backend",
@@ -62,51 +67,89 @@ class Storage:
         assert self._server is not None
         self._server.stop()
 
-    def empty(self) -> None:
-        """Remove every object."""
-        for bucket in (CAPTURE, DATA):
-            for key in self.keys(bucket):
-                self.client.delete_object(Bucket=bucket, Key=key)
-
-    def keys(self, bucket: str, prefix: str = "") -> list[str]:
+    def keys(self, bucket: str, prefix: str) -> list[str]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         return [found["Key"] for page in pages for found in page.get("Contents", ())]
 
-    def annotations(self) -> list[dict[str, Any]]:
-        """Return what Label Studio has written, by id."""
-        bodies = [
-            json.loads(self.client.get_object(Bucket=DATA, Key=key)["Body"].read())
-            for key in self.keys(DATA, "annotations/")
-        ]
-        return sorted(bodies, key=lambda body: body["id"])
+    def json(self, bucket: str, key: str) -> Any:
+        return json.loads(self.client.get_object(Bucket=bucket, Key=key)["Body"].read())
 
-    def put_image(self, data: bytes, *, extension: str = "png", is_audit: bool = False) -> str:
+    def put_image(self, prefix: str, data: bytes, *, is_audit: bool = False) -> str:
         """Put an image as the endpoint's collector does; return its sha256."""
         sha256 = hashlib.sha256(data).hexdigest()
-        key = review_queue.image_key(f"{sha256}.{extension}")
+        key = review_queue.image_key(f"{sha256}.png")
         reason = review_queue.SAMPLED if is_audit else review_queue.LOW_CONFIDENCE
+        labels, shares = ("blue", "green", "red"), (0.5, 0.3, 0.2)
         task = review_queue.ReviewTask(
-            key, "1", "blue", 0.5, ("blue", "green", "red"), (0.5, 0.3, 0.2), (reason,), "r", 1.0
+            key, "1", "blue", 0.5, labels, shares, (reason,), "r", 1.0
         ).encode()
         places = {key: data, review_queue.task_key(sha256): task}
         if is_audit:
             places[review_queue.audit_key(sha256)] = task
         for name, body in places.items():
-            self.client.put_object(Bucket=CAPTURE, Key=f"{PREFIX}/{name}", Body=body)
+            self.client.put_object(Bucket=CAPTURE, Key=f"{prefix}/{name}", Body=body)
         return sha256
+
+
+class Door:
+    """The way to the endpoint: a port that leads to another one, or nowhere while shut."""
+
+    def __init__(self, target: int) -> None:
+        self._target: int | None = target
+        self._visitors: set[socket.socket] = set()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def lead_to(self, target: int | None) -> None:
+        """Lead elsewhere, None: nowhere; whoever is inside has to come again."""
+        self._target = target
+        for visitor in tuple(self._visitors):
+            with suppress(OSError):
+                visitor.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                visitor, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._lead, args=(visitor,), daemon=True).start()
+
+    def _lead(self, visitor: socket.socket) -> None:
+        with visitor:
+            if self._target is None:
+                return
+            self._visitors.add(visitor)
+            with socket.create_connection(("127.0.0.1", self._target)) as inside:
+                back = threading.Thread(target=self._carry, args=(inside, visitor), daemon=True)
+                back.start()
+                self._carry(visitor, inside)
+                back.join()
+            self._visitors.discard(visitor)
+
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass(frozen=True)
 class Backend:
-    """Our service; `command` runs the component's other commands in the same surroundings."""
+    """Our service, and the component's other commands in the same surroundings."""
 
     url: str
     environ: dict[str, str] = field(repr=False)
     log: Path
-
-    @property
-    def auth(self) -> tuple[str, str]:
-        return BACKEND["VISIONLOOP_BACKEND_USER"], BACKEND["VISIONLOOP_BACKEND_PASSWORD"]
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -164,22 +207,3 @@ def client(service: str, url: str) -> Any:
         region_name="us-east-1",
         config=Config(connect_timeout=2, read_timeout=20, retries={"total_max_attempts": 1}),
     )
-
-
-def surroundings(storage: Storage, endpoint_url: str, studio_url: str) -> dict[str, str]:
-    """Return the variables of a process that does the component's work."""
-    return {
-        **os.environ,
-        **KEYS,
-        **BACKEND,
-        "PYTHONPATH": str(REPOSITORY),
-        "AWS_ENDPOINT_URL": storage.url,
-        "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": endpoint_url,
-        "LABEL_STUDIO_USER": OWNER,
-        "LABEL_STUDIO_PASSWORD": PASSWORD,
-        "VISIONLOOP_QUEUE": f"s3://{CAPTURE}/{PREFIX}",
-        "VISIONLOOP_ANNOTATIONS": f"s3://{DATA}/annotations",
-        "VISIONLOOP_LABELS": f"s3://{DATA}/labels",
-        "VISIONLOOP_LABEL_STUDIO": studio_url,
-        "VISIONLOOP_BLIND_SHARE": "0",
-    }
