@@ -60,6 +60,7 @@ _DEEDS = {
     "sagemaker:CreateEndpoint",
     "lambda:UpdateFunctionCode",
     "lambda:InvokeFunction",
+    "sagemaker:InvokeEndpoint",
     "states:StartExecution",
     "ecr:PutImage",
 }
@@ -134,6 +135,10 @@ class Reader:
             physical = substituted(properties.get(key, name), WORDS)
             self._names.setdefault(physical, {})[kind] = node_id
             self.graph.add(Node(node_id, short(physical), kind, stack))
+        elif body["Type"] == "AWS::IAM::ManagedPolicy" and stack != "foundation":
+            # Foundation's is the boundary; the others stand for who has them attached.
+            title = short(substituted(properties["ManagedPolicyName"], WORDS))
+            self.graph.add(Node(node_id, title, "runs where the team runs it", stack))
         elif body["Type"] == "AWS::CloudWatch::Alarm":
             alarms = f"{stack}.alarms"
             self.graph.add(Node(alarms, "alarms", "CloudWatch alarms", stack))
@@ -219,12 +224,13 @@ class Reader:
 
     def _statements(self) -> Iterator[tuple[str, str, Json]]:
         for stack, name, body in self._resources():
-            roles = [name] if body["Type"] == "AWS::IAM::Role" else []
+            has_own = ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy")
+            roles = [name] if body["Type"] in has_own else []
             if body["Type"] == "AWS::IAM::Policy":
                 roles = [e["Ref"] for e in walk(body["Properties"]["Roles"]) if "Ref" in e]
             for role in roles:
                 for each in walk(body["Properties"]):
-                    if each.get("Effect") == "Allow" and "Resource" in each:
+                    if each.get("Effect") == "Allow" and {"Action", "Resource"} <= each.keys():
                         yield stack, role, each
 
     def _allow(self, stack: str, role: str, statement: Json) -> None:
@@ -248,7 +254,9 @@ class Reader:
         return "reads operators' values" if place == OPERATORS else ""
 
     def _users(self, stack: str, role: str) -> Iterator[str]:
-        """Yield the nodes that act under a role."""
+        """Yield the nodes that act under a role, or have a policy attached."""
+        if f"{stack}.{role}" in self.graph.nodes:
+            yield f"{stack}.{role}"
         for name, body in self._templates[stack]["Resources"].items():
             properties = body.get("Properties", {})
             given = properties.get("Role") or properties.get("RoleArn")

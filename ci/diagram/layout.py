@@ -20,7 +20,7 @@ COLUMNS = (
     ("ci", "triggers"),
     (PIPELINE_GROUP,),
     ("registry", "parameters"),
-    ("deploy",),
+    ("deploy", "labeling"),
     ("serving", "observe"),
 )
 WIDTH, STEP_WIDTH = 212, 116
