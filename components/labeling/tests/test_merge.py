@@ -280,7 +280,7 @@ class _Dies(FolderStore):
         super().put(key, data)
 
 
-@pytest.mark.parametrize("died_before", [CURRENT, "manifest", "report.json"])
+@pytest.mark.parametrize("died_before", [CURRENT, "manifest", "report.json", "report.html"])
 def test_a_merge_that_died_between_two_writes_is_made_good(world: World, died_before: str) -> None:
     def is_fatal(key: str) -> bool:
         return key == died_before or (died_before == "manifest" and len(key) == 69)
@@ -298,6 +298,7 @@ def test_a_merge_that_died_between_two_writes_is_made_good(world: World, died_be
     assert not (world.folder / "labels" / CURRENT).exists()
     assert world.merge().is_changed
     assert len(world.labels()) == world.report()["labels"] == 1
+    assert "<title>Labels</title>" in (world.folder / "report/report.html").read_text()
 
 
 class _Racing(FolderStore):

@@ -51,6 +51,14 @@ def test_annotations_of_a_verdict_are_sorted_as_numbers() -> None:
     assert elect(votes) == Verdict("sea", ("10", "2", "9"), ("2", "9", "10"), "majority")
 
 
+def test_the_last_vote_is_the_one_changed_last_not_the_one_made_last() -> None:
+    votes = [
+        _answer(1, "sea", annotator="7", updated_at="2026-01-02T00:00:00Z"),
+        _answer(2, "street", annotator="7", updated_at="2026-01-01T00:00:00Z"),
+    ]
+    assert elect(votes).label == elect(votes[::-1]).label == "sea"
+
+
 def test_answers_without_a_name_are_people_of_their_own() -> None:
     votes = [_answer(n, "ab"[n % 2], annotator="") for n in range(3)]
     assert elect(votes).annotators == ("annotation 0", "annotation 2")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -82,20 +85,38 @@ def test_what_has_gone_meanwhile_is_not_put(store: ObjectStore) -> None:
     assert store.get("k") is None
 
 
-def test_of_many_writers_at_once_one_wins(tmp_path: Path) -> None:
-    won: list[bytes] = []
+class _Meeting(FolderStore):
+    """A writer that has looked waits for a second one, which must not get so far."""
 
-    def write(number: int) -> None:
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.writers = threading.Barrier(2)
+        self.puts = 0
+
+    def put(self, key: str, data: bytes) -> None:
+        self.puts += 1
+        with contextlib.suppress(threading.BrokenBarrierError):
+            self.writers.wait(timeout=0.3)
+        super().put(key, data)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_of_two_writers_at_once_one_wins(tmp_path: Path, is_new: bool) -> None:
+    store = _Meeting(tmp_path)
+    etag = ""
+    if not is_new:
+        FolderStore(tmp_path).put("k", b"before")
+        etag = hashlib.sha256(b"before").hexdigest()
+
+    def write(number: int) -> bool:
         data = str(number).encode()
-        if FolderStore(tmp_path).put_new("k", data):
-            won.append(data)
+        return store.put_new("k", data) if is_new else store.put_match("k", data, etag)
 
-    writers = [threading.Thread(target=write, args=(n,)) for n in range(16)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [FolderStore(tmp_path).get("k")] == won
+    with ThreadPoolExecutor(2) as writers:
+        won = list(writers.map(write, range(2)))
+    assert sorted(won) == [False, True]
+    assert store.puts == 1
+    assert store.get("k") == str(won.index(True)).encode()
 
 
 def test_a_bucket_that_is_not_there_is_named_with_a_remedy(client: Any) -> None:
