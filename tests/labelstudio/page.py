@@ -57,7 +57,7 @@ class LabelPage:
         """Write a picture for the documentation, where a folder is given."""
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            self.page.screenshot(path=folder / name)
+            self.page.screenshot(path=folder / name, type="jpeg", quality=70)
 
     def open_task(self, project: int, task: int) -> None:
         self.page.goto(f"{self._url}/projects/{project}/data?task={task}")
