@@ -43,9 +43,9 @@ class FakeStudio:
 
     def _log_in(self, request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
-            return httpx.Response(200, headers={"set-cookie": "csrftoken=abc"})
+            return httpx.Response(200, headers={"set-cookie": "csrftoken=abc; Path=/"})
         is_right = b"password=right" in request.content and b"=abc" in request.content
-        headers = {"set-cookie": "session=yes", "location": "/"} if is_right else {}
+        headers = {"set-cookie": "session=yes; Path=/", "location": "/"} if is_right else {}
         return httpx.Response(302 if is_right else 200, headers=headers)
 
 
@@ -103,7 +103,7 @@ def test_nobody_listening_is_label_studio_away() -> None:
     def refuse(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
-    with pytest.raises(StudioAwayError, match="http://studio.example"):
+    with pytest.raises(StudioAwayError, match=r"http://studio\.example"):
         _studio(refuse).get("/api/a")
 
 
