@@ -47,6 +47,7 @@ def _the_run_learned_from_people(said: dict, folder: Path) -> None:
     first, second = (json.loads(path.read_text()) for path in collected)
     assert first["objects"] == 0
     assert Path(second["source"]).stem == said["labels"]["fingerprint"]
-    images = {item["image_file"] for item in second["annotations"]}
+    images = {label["image_file"] for label in second["labels"]}
+    assert "" not in images
     assert len(images) == said["labels"]["labels"] > 0
     assert second["missing_images"] == {}
