@@ -20,7 +20,7 @@ READMES = [
 ]
 
 # The pipeline starts jobs and registers the endpoint's image; what else serves is called.
-PLATFORM_WAYS = {"lambda": "aws lambda invoke "}
+PLATFORM_WAYS = {"lambda": "aws lambda invoke ", "service": "make "}
 
 every_readme = pytest.mark.parametrize(
     "path", READMES, ids=lambda path: str(path.relative_to(REPOSITORY))
