@@ -17,8 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +33,13 @@ _LABELS, _REPORT = "s3://data/labels", "s3://data/report"
 _CLASSES = tuple(f"class {number}" for number in range(6))
 _SIZES = (5_000, 100_000)
 _MOTO_SIZE = 5_000
+_WRITERS = 8
 _OVERLAP = 4  # every so many-th image is labelled twice
 _DAY_S = 86400.0
 _NOISE = 0.05  # answers that are wrong
 _PLAIN = """
 import json, sys, time
-from components.labeling.reading import in_parallel
+from components.labeling.read_before import in_parallel
 from shared.component.object_store import open_store
 started = time.perf_counter()
 for place, prefix in ((sys.argv[1], ""), (sys.argv[2], "review/tasks/")):
@@ -73,18 +76,24 @@ def measure() -> dict[str, Any]:
 
 def fill(queue: ObjectStore, annotations: ObjectStore, size: int) -> None:
     """Write so many annotations, and the tasks of their images."""
+    with ThreadPoolExecutor(_WRITERS) as writers:
+        for _ in writers.map(lambda put: put(), _puts(queue, annotations, size)):
+            pass
+
+
+def _puts(queue: ObjectStore, annotations: ObjectStore, size: int) -> Iterator[Callable[[], None]]:
     chance = random.Random(1)  # noqa: S311 - repeatable data
     number = 0
     for image in range(size):
         label = chance.choice(_CLASSES)
         task = _task(image, label)
-        queue.put(task_key(task.sha256), task.encode())
+        yield partial(queue.put, task_key(task.sha256), task.encode())
         for who in range(1 if image % _OVERLAP else 2):
             said = label if chance.random() > _NOISE else chance.choice(_CLASSES)
             number += 1
             origin = "prediction" if said == label else "prediction-changed"
             body = json.dumps(_body(number, task.image, said, origin, 1 + (image + who) % 5))
-            annotations.put(str(number), body.encode())
+            yield partial(annotations.put, str(number), body.encode())
             if number == size:
                 return
 
@@ -189,8 +198,11 @@ def _from_moto(size: int) -> dict[str, Any]:
             check=True,
             capture_output=True,
         )
-        merged = _merge(environ)
-        return {"merge": merged, "plain_reading_s": round(float(plain.stdout), 1)}
+        return {
+            "first": _merge(environ),
+            "nothing_new": _merge(environ),
+            "plain_reading_s": round(float(plain.stdout), 1),
+        }
 
 
 @contextmanager

@@ -135,9 +135,9 @@ def _place(place: Place | None, port: str) -> str:
 def _merge(settings: MergeSettings, stores: MergeStores) -> MergeOutcome | None:
     """Merge once; None: somebody else has written since `current.json` was read."""
     before = _read_before(stores.labels)
-    reading = read_annotations(stores.annotations)
+    reading = read_annotations(stores.annotations, stores.labels)
     images = {image_of(annotation, settings.queue) for annotation in reading.annotations} - {""}
-    facts = read_facts(stores.queue, images)
+    facts = read_facts(stores.queue, images, stores.labels)
     decision = decide(reading.annotations, facts, settings.queue, settings.rules)
     manifest = Manifest(
         settings.annotations.rstrip("/"),

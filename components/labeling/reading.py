@@ -8,19 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
 
+from components.labeling.read_before import ReadBefore
 from shared.component.annotations import NOT_AN_ANNOTATION, Annotation, latest, parse
-from shared.component.object_store import CONNECTIONS, ObjectStore
+from shared.component.object_store import ObjectStore
 
 log = logging.getLogger(__name__)
-_WINDOW = 512  # answers that wait to be taken; bodies of more would fill the memory
-Given = TypeVar("Given")
-Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -35,8 +29,8 @@ class Reading:
     unreadable: tuple[str, ...] = ()
 
 
-def read_annotations(store: ObjectStore) -> Reading:
-    """Read all annotations.
+def read_annotations(store: ObjectStore, cache: ObjectStore) -> Reading:
+    """Read all annotations; cache: where rows that were read before are kept.
 
     Raises:
         StorageError: one cannot be read. A network that fails must not look like
@@ -46,29 +40,24 @@ def read_annotations(store: ObjectStore) -> Reading:
     rows: list[Annotation] = []
     objects = 0
 
-    def read(key: str) -> tuple[str, list[Annotation] | None]:
+    def read(key: str) -> Annotation | None:
         data = store.get(key)
         if data is None:
-            return key, []  # deleted since it was listed
+            return None  # deleted since it was listed
         try:
-            return key, list(parse(json.loads(data)))
+            found = list(parse(json.loads(data)))
         except NOT_AN_ANNOTATION:
-            return key, None
-
-    for key, found in in_parallel(read, (entry.key for entry in store.list())):
-        objects += 1
-        if found is None:
             unreadable.append(key)
-        else:
-            rows += found
+            return None
+        if len(found) == 1:
+            return found[0]
+        rows.extend(found)  # of an export; read anew each time
+        return None
+
+    for _, row in ReadBefore(cache, "annotations", Annotation).read(store.list(), read):
+        objects += 1
+        if row is not None:
+            rows.append(row)
     if unreadable:
-        log.warning("annotations: unreadable=%d, first: %s", len(unreadable), unreadable[0])
-    return Reading(latest(rows), objects, tuple(unreadable))
-
-
-def in_parallel(work: Callable[[Given], Found], items: Iterable[Given]) -> Iterator[Found]:
-    """Yield what `work` returns for each item, in order, while others are being worked on."""
-    waiting = iter(items)
-    with ThreadPoolExecutor(CONNECTIONS) as readers:
-        while window := list(islice(waiting, _WINDOW)):
-            yield from readers.map(work, window)
+        log.warning("annotations: unreadable=%d, first: %s", len(unreadable), min(unreadable))
+    return Reading(latest(rows), objects, tuple(sorted(unreadable)))

@@ -136,10 +136,10 @@ class World:
         return document
 
     def written(self) -> dict[str, tuple[int, int]]:
-        """Return every file that a merge may write, with what changes when it is written."""
+        """Return every file that others read of a merge, with what changes when it is written."""
         return {
             str(path): (path.stat().st_ino, path.stat().st_mtime_ns)
             for name in ("labels", "report")
             for path in (self.folder / name).rglob("*")
-            if path.is_file() and not path.name.startswith(".")
+            if path.is_file() and path.suffix in (".json", ".html", ".png")
         }

@@ -185,7 +185,7 @@ def test_a_damaged_gold_list_stops_the_merge(world: World) -> None:
         world.stores.queue.put(GOLD, data)
         with pytest.raises(InputError, match=r"gold\.json"):
             world.merge()
-    assert not (world.folder / "labels").exists()
+    assert not (world.folder / "labels" / CURRENT).exists()
 
 
 @pytest.mark.parametrize("place", ["object", "reason", "damaged"])
@@ -352,6 +352,7 @@ def test_a_network_that_fails_is_no_deletion(world: World) -> None:
         world.annotate(image, "road")
     world.merge()
     before = world.current()
+    world.annotate(images[1], "road", number=2, created_ago="1 hour")
     whole = world.stores
     failing = MergeStores(whole.queue, _Failing(world.folder / "annotations"), whole.labels)
     with pytest.raises(StorageError, match="no access"):
