@@ -23,7 +23,8 @@ from ci.served import free_port
 from shared.component.errors import VisionloopError
 
 ENVIRONMENT = REPOSITORY / ".venv-tools" / "label-studio"
-_TEMPLATE = ENVIRONMENT / "template"
+# Outside of it: the environment is made anew whenever ours is, a database need not be.
+_TEMPLATES = ENVIRONMENT.with_name("label-studio-data")
 _FRESH_START_S = 300.0
 _STOP_S = 20.0
 _LOG_SHOWN = 2000
@@ -88,16 +89,23 @@ def running_studio(
 
 def template() -> Path:
     """Return the folder of a migrated, empty database; the first call of a version makes it."""
-    if not _TEMPLATE.exists():
-        aside = ENVIRONMENT / f"template.{os.getpid()}"
+    made = _TEMPLATES / _version()
+    if not made.exists():
+        aside = _TEMPLATES / f"new.{os.getpid()}"
         shutil.rmtree(aside, ignore_errors=True)
         try:
             with _process(aside, aside / "data", "", "", {}):
                 pass
-            (aside / "data").rename(_TEMPLATE)
+            (aside / "data").rename(made)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    return _TEMPLATE
+    return made
+
+
+def _version() -> str:
+    """Return the installed version; asking the program would start a server."""
+    (folder,) = ENVIRONMENT.glob("lib/python3*/site-packages/label_studio-*.dist-info")
+    return folder.name.removeprefix("label_studio-").removesuffix(".dist-info")
 
 
 @contextmanager
