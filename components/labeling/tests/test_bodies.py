@@ -31,6 +31,7 @@ def _facts(annotation: Annotation) -> QueueFacts:
 @pytest.mark.parametrize(
     ("name", "became"),
     [
+        ("blind", "vote"),
         ("by_api", "vote"),
         ("empty", "empty answer"),
         ("skipped", "skipped"),
@@ -59,6 +60,12 @@ def test_a_real_body_says_whether_a_suggestion_was_taken_unchanged(
     person = judge(collect_votes([annotation], facts, QUEUE), facts, 0.0, 0.8)["1"]
     assert (person.accepted.hits, person.accepted.total) == (int(is_accepted), 1)
     assert person.median_s == annotation.lead_time_s > 0
+
+
+def test_a_real_answer_without_a_suggestion_was_not_led() -> None:
+    """Its prediction is there, empty: the score orders the tasks, nothing is shown."""
+    assert not _read("blind").was_suggested
+    assert _read("suggestion_changed").was_suggested
 
 
 def test_an_update_is_newer_than_what_it_changed() -> None:
