@@ -13,7 +13,6 @@ from components.labeling.votes import collect_votes, image_of
 from shared.component.annotations import Annotation, parse
 
 BODIES = Path(__file__).parent / "bodies"
-QUEUE = "s3://capture/endpoint"
 
 
 def _read(name: str) -> Annotation:
@@ -21,8 +20,13 @@ def _read(name: str) -> Annotation:
     return annotation
 
 
+def _queue(annotation: Annotation) -> str:
+    """Return the queue it was captured from; each capture had its own."""
+    return annotation.image_uri.partition("/review/")[0]
+
+
 def _facts(annotation: Annotation) -> QueueFacts:
-    image = image_of(annotation, QUEUE)
+    image = image_of(annotation, _queue(annotation))
     queued = Queued("v1", "green", "2026-11-21", is_audit=False)
     classes = frozenset({"red", "green", "blue"})
     return QueueFacts({image: queued}, frozenset(), {}, {}, classes)
@@ -44,8 +48,8 @@ def _facts(annotation: Annotation) -> QueueFacts:
 )
 def test_what_becomes_of_a_real_body(name: str, became: str) -> None:
     annotation = _read(name)
-    assert image_of(annotation, QUEUE)
-    assert collect_votes([annotation], _facts(annotation), QUEUE).counts == {became: 1}
+    assert image_of(annotation, _queue(annotation))
+    assert collect_votes([annotation], _facts(annotation), _queue(annotation)).counts == {became: 1}
 
 
 @pytest.mark.parametrize(
@@ -57,7 +61,7 @@ def test_a_real_body_says_whether_a_suggestion_was_taken_unchanged(
 ) -> None:
     annotation = _read(name)
     facts = _facts(annotation)
-    person = judge(collect_votes([annotation], facts, QUEUE), facts, 0.0, 0.8)["1"]
+    person = judge(collect_votes([annotation], facts, _queue(annotation)), facts, 0.0, 0.8)["1"]
     assert (person.accepted.hits, person.accepted.total) == (int(is_accepted), 1)
     assert person.median_s == annotation.lead_time_s > 0
 
