@@ -40,6 +40,7 @@ COMMANDS = {
     "scan": "refuse pushed images that ECR's scan finds vulnerable",
     "serve": "serve the newest approved package of this machine",
     "split_locks": "fit the images' locks to either build of PyTorch (make lock does)",
+    "wake": "tell a stage's retrain that it is time to look: after a commit, by hand",
     "soak": "many clients for minutes: every answer checked, memory watched",
 }
 

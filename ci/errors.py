@@ -10,6 +10,7 @@ VisionloopError          shared.component.errors, exit status 1
 ├── AuditError           packages are known to be vulnerable, or the allow-list is wrong
 ├── TemplateError        a template of ci/stacks cannot be read, or holds what nothing knows
 ├── CleanupError         what to remove is not clear, or is not confirmed
+├── WakeError            retrain's queue cannot be reached
 ├── ScanError            an image is known to be vulnerable, or its scan cannot be read
 └── ServiceError         exit status 3: an outside service gave no answer; nothing is known
 """
@@ -53,6 +54,10 @@ class TemplateError(VisionloopError):
 
 class CleanupError(VisionloopError):
     """What to remove is not clear, or is not confirmed."""
+
+
+class WakeError(VisionloopError):
+    """The queue of retrain cannot be reached."""
 
 
 class ScanError(VisionloopError):

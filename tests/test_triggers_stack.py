@@ -83,6 +83,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> set[str]:
             "StartPipelineExecution",
             "ListPipelineExecutions",
             "DescribePipelineExecution",
+            "ListModelPackages",
+            "DescribeModelPackage",
         )
     }
     return calls

@@ -61,6 +61,7 @@ _DEEDS = {
     "lambda:UpdateFunctionCode",
     "lambda:InvokeFunction",
     "sagemaker:InvokeEndpoint",
+    "sqs:SendMessage",
     "states:StartExecution",
     "ecr:PutImage",
 }

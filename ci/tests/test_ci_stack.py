@@ -60,7 +60,17 @@ def test_a_release_is_tested_before_it_is_pushed_and_scanned_before_it_is_used()
         "ci push",
         "ci scan",
         "pipeline",
+        "ci wake",
     ]
+
+
+def test_a_release_starts_nothing_by_itself() -> None:
+    """A run beside another, without people's labels and without a champion, would be its fruit."""
+    assert not [c for c in _commands(BUILDSPECS["release"]) if "--start" in c]
+    statements = RESOURCES["ReleaseRights"]["Properties"]["PolicyDocument"]["Statement"]
+    actions = {action for s in statements for action in _list(s["Action"])}
+    assert "sagemaker:StartPipelineExecution" not in actions
+    assert "sqs:SendMessage" in actions
 
 
 def test_the_first_command_that_fails_ends_a_build() -> None:
@@ -92,7 +102,7 @@ def test_a_build_runs_a_buildspec_that_is_there_with_the_variables_it_reads(proj
 
 def test_what_a_build_sets_is_read_by_the_pipeline() -> None:
     known = (REPOSITORY / "shared/pipeline/settings.py").read_text()
-    own = {"VISIONLOOP_PIPELINE", "VISIONLOOP_TRAIN_DATASET"}  # the buildspec's
+    own = {"VISIONLOOP_PIPELINE"}  # the buildspec's
     assert all(name in known for name in set(_variables("Release")) - own)
 
 

@@ -63,7 +63,8 @@ def test_an_approval_leads_to_what_serves(graph: Graph) -> None:
 
 def test_drift_and_commits_lead_back_to_the_pipeline(graph: Graph) -> None:
     assert _leads(graph, ENDPOINT, "observe.alarms", "observe.DriftRings", "triggers.Queue")
-    assert _leads(graph, "outside.code", "ci.Release", PIPELINE, "observe.PipelineFailed")
+    assert _leads(graph, "outside.code", "ci.Release", "triggers.Queue")
+    assert _leads(graph, "triggers.Function", PIPELINE, "observe.PipelineFailed")
     assert _leads(graph, "ci.Release", IMAGES)
     assert "tells notices" in graph.nodes["observe.alarms"].notes
 

@@ -22,6 +22,7 @@ class Wake(StrEnum):
     RAW = "raw"
     TICK = "tick"
     DRIFT = "drift"
+    COMMIT = "commit"
 
 
 class Outcome(StrEnum):
@@ -58,7 +59,7 @@ def before_looking(
         return Decision(Outcome.OFF, "Enable-Automatic-Training is false")
     if wakes == {Wake.DRIFT} and not operator.flag("Enable-Drift-Retraining"):
         return Decision(Outcome.OFF, "drift only tells: Enable-Drift-Retraining is false")
-    told = wakes & {Wake.RAW, Wake.LABELS}
+    told = wakes & {Wake.RAW, Wake.LABELS, Wake.COMMIT}
     if operator.flag("Enable-Drift-Retraining"):
         told |= wakes & {Wake.DRIFT}
     due_s = state.looked_at_s + _MINUTE_S * operator.integer("Automatic-Training-Poll-Frequency")
@@ -76,11 +77,13 @@ def decide(  # noqa: PLR0911 - one return a rule
     now_s: float,
     quiet_s: float,
     bucket: str,
+    champion: str = "",
 ) -> Decision:
     """Return what to do about the data there is; no run is in progress.
 
     state: its `started`, if any, has failed.
     bucket: the data bucket, for the run's parameters.
+    champion: s3:// of the approved model that the run's is compared with, "" for none.
     """
     failed = state.started.snapshot if state.started else None
     seen = {**state.trained.sets, **(failed.sets if failed else {})}
@@ -91,8 +94,10 @@ def decide(  # noqa: PLR0911 - one return a rule
     sets = {**(seen or lake.sets), raw_set: lake.sets[raw_set]}
     snapshot = Snapshot(sets, lake.labels, raw_set, lake.manifest)
     changes = snapshot.changes(state.trained)
-    if fresh:
-        return _start(snapshot, operator, bucket, f"raw set {fresh}, {changes} labels", now_s)
+    parameters = _parameters(snapshot, operator, bucket, champion)
+    if fresh or Wake.COMMIT in wakes:
+        what = f"raw set {fresh}" if fresh else "a commit"
+        return _start(snapshot, parameters, f"{what}, {changes} changed labels", now_s)
     if not changes:
         return Decision(Outcome.NOTHING_NEW, "all labels were trained on")
     least = _least(wakes, operator)
@@ -104,7 +109,7 @@ def decide(  # noqa: PLR0911 - one return a rule
     if since is not None and since < least:
         reason = f"the run on this data failed; {since} of at least {least} changed since"
         return Decision(Outcome.FAILED_BEFORE, reason)
-    return _start(snapshot, operator, bucket, f"{changes} changed labels", now_s)
+    return _start(snapshot, parameters, f"{changes} changed labels", now_s)
 
 
 def _since_failure(snapshot: Snapshot, failed: Snapshot | None) -> int | None:
@@ -142,15 +147,22 @@ def _settled_set(trained: Snapshot, failed: Snapshot | None, lake: Lake) -> str:
     return max(others or lake.sets, key=lambda name: (lake.sets[name], name), default="")
 
 
-def _start(
-    snapshot: Snapshot, operator: OperatorValues, bucket: str, reason: str, now_s: float
-) -> Decision:
+def _parameters(
+    snapshot: Snapshot, operator: OperatorValues, bucket: str, champion: str
+) -> dict[str, str]:
+    """Return the pipeline's parameters for this data."""
     parameters = {
         "TrainDataset": f"s3://{bucket}/{RAW}{snapshot.raw_set}",
         "MinMacroF1": str(operator.number("Minimum-F1-Score")),
     }
     if snapshot.labels:
         parameters["Annotations"] = f"s3://{bucket}/{LABELS}{snapshot.manifest}"
+    if champion:
+        parameters["Champion"] = champion
+    return parameters
+
+
+def _start(snapshot: Snapshot, parameters: dict[str, str], reason: str, now_s: float) -> Decision:
     start = Start(_token(snapshot, parameters, now_s), parameters, snapshot)
     return Decision(Outcome.START, reason, start)
 

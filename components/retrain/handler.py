@@ -20,7 +20,7 @@ from components.retrain.decide import WAITS, Decision, Outcome, Wake, before_loo
 from components.retrain.lake import read_lake
 from components.retrain.state import Start, State, StateFile
 from shared.component import logs
-from shared.component.operator import ParameterStore, read_operator
+from shared.component.operator import OperatorValues, ParameterStore, read_operator
 
 log = logging.getLogger(__name__)
 _RUNNING = ("Executing", "Stopping")
@@ -120,13 +120,15 @@ class Look:
         now_s = self._now()
         store = ParameterStore(self._clients.ssm, self._settings.operator_path)
         operator = read_operator(store)
-        if state.is_drift_pending:
-            wakes = wakes | {Wake.DRIFT}
+        wakes = wakes | ({Wake.DRIFT} if state.is_drift_pending else set())
+        wakes |= {Wake.COMMIT} if state.is_commit_pending else set()
         early = before_looking(wakes, operator, state, now_s)
         if early is not None:
             # What came while it was off is looked at as soon as it is on again.
             is_told = early.outcome is Outcome.OFF and wakes != {Wake.TICK}
-            return early, replace(state, is_pending=state.is_pending or is_told)
+            is_pending = state.is_pending or is_told
+            is_commit = Wake.COMMIT in wakes
+            return early, replace(state, is_pending=is_pending, is_commit_pending=is_commit)
         executions = self._executions()
         if executions is None:  # a fresh stage: nothing is wrong, and nothing is lost
             reason = f"run pipeline.py --upsert --name {self._settings.pipeline}"
@@ -143,6 +145,11 @@ class Look:
         state = replace(state, looked_at_s=now_s)
         if state.started is not None and not state.started.execution:
             return Decision(Outcome.START, "a start was interrupted", state.started), state
+        return self._decide_on_data(wakes, operator, state, now_s)
+
+    def _decide_on_data(
+        self, wakes: set[Wake], operator: OperatorValues, state: State, now_s: float
+    ) -> tuple[Decision, State]:
         known = [state.trained, *([state.started.snapshot] if state.started else [])]
         lake = read_lake(self._clients.s3, self._settings.data_bucket, *known)
         decision = decide(
@@ -153,6 +160,7 @@ class Look:
             now_s=now_s,
             quiet_s=self._settings.quiet_s,
             bucket=self._settings.data_bucket,
+            champion=self._champion(),
         )
         # A start is pending until SageMaker has answered.
         waits = decision.outcome in WAITS
@@ -160,6 +168,7 @@ class Look:
             state,
             is_pending=waits or decision.outcome is Outcome.START,
             is_drift_pending=waits and Wake.DRIFT in wakes,
+            is_commit_pending=waits and Wake.COMMIT in wakes,
             started=decision.start or state.started,
         )
         return decision, state
@@ -172,6 +181,22 @@ class Look:
             PipelineExecutionArn=state.started.execution
         )
         return answer
+
+    def _champion(self) -> str:
+        """Return where the newest approved model lies; the group is named as the pipeline."""
+        pages = self._clients.sagemaker.get_paginator("list_model_packages").paginate(
+            ModelPackageGroupName=self._settings.pipeline,
+            ModelPackageType="Versioned",
+            ModelApprovalStatus="Approved",
+        )
+        found = [summary for page in pages for summary in page["ModelPackageSummaryList"]]
+        if not found:
+            return ""
+        newest = max(found, key=lambda summary: int(summary["ModelPackageVersion"]))
+        package = self._clients.sagemaker.describe_model_package(
+            ModelPackageName=newest["ModelPackageArn"]
+        )
+        return str(package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"])
 
     def _executions(self) -> list[dict[str, Any]] | None:
         """Return the pipeline's executions, whoever started them; None: there is no pipeline."""
@@ -206,7 +231,12 @@ def _waiting(state: State, wakes: set[Wake]) -> State:
 
     Without the time of the look: each write would be one more version of the object.
     """
-    return replace(state, is_pending=True, is_drift_pending=Wake.DRIFT in wakes)
+    return replace(
+        state,
+        is_pending=True,
+        is_drift_pending=Wake.DRIFT in wakes,
+        is_commit_pending=Wake.COMMIT in wakes,
+    )
 
 
 def _display_name(start: Start) -> str:

@@ -72,6 +72,7 @@ class State:
     started: the last run, until it has succeeded; it stays there when it failed.
     is_pending: something waits; the next tick looks whatever the poll frequency.
     is_drift_pending: what waits is a drift alarm, which trains on little.
+    is_commit_pending: what waits is other code, which trains whatever the data.
     """
 
     trained: Snapshot = field(default_factory=Snapshot)
@@ -79,6 +80,7 @@ class State:
     looked_at_s: float = 0.0
     is_pending: bool = False
     is_drift_pending: bool = False
+    is_commit_pending: bool = False
 
 
 class StateFile:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ci.wake import wake
 from components.retrain.tests.labels import manifest_of
 from shared.component.annotation_manifest import Current, fingerprint
 from tests.e2e.conftest import PREFIX, Deployed
@@ -204,11 +205,26 @@ def test_a_parameter_counts_without_a_deployment(trained: Account) -> None:
     trained.started_by_ticks(2)
 
 
+def test_a_commit_starts_one_execution_on_the_present_data(trained: Account) -> None:
+    """As the build's last command does it, with the function's own rights."""
+    trained.sync(range(3))
+    sqs = trained.deployed.client("sqs")
+    for _ in range(2):  # a message that SQS brings twice
+        wake(sqs, PREFIX, "commit", "b1946ac92492d2347c6235b4d2611184")
+    wait_for(lambda: len(trained.executions()) == 2, "the commit started a run")
+    trained.settle()
+    for _ in range(2):
+        trained.tick()
+    assert len(trained.executions()) == 2
+    _, newest = trained.executions()
+    assert "Annotations" in trained.parameters(newest["PipelineExecutionArn"])
+
+
 def test_events_twice_and_out_of_order_start_nothing_more(trained: Account) -> None:
     trained.sync(range(20))
     trained.started_by_ticks(2)
-    for wake in ("raw", "labels", "raw", "tick", "labels"):
-        trained.tick() if wake == "tick" else trained.send(wake)
+    for why in ("raw", "labels", "raw", "tick", "labels"):
+        trained.tick() if why == "tick" else trained.send(why)
     trained.settle()
     assert len(trained.executions()) == 2
 

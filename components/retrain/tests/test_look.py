@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from components.retrain.decide import Outcome, Wake
 from components.retrain.handler import handle, read_wakes
@@ -19,24 +18,6 @@ from components.retrain.tests.labels import manifest_of
 from components.retrain.tests.world import SETTINGS, World
 from shared.component.annotation_manifest import Current, fingerprint, read_manifest
 from shared.component.errors import InputError, StorageError
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    with mock_aws():
-        yield World()
-
-
-@pytest.fixture
-def trained(world: World) -> World:
-    """A world whose first set was trained on."""
-    world.put("raw/scenes/train/a.jpg")
-    world.put("raw/scenes/_SUCCESS")
-    assert world.look(Wake.RAW) is Outcome.START
-    world.pipelines.end()
-    return world
 
 
 def test_a_set_without_its_marker_is_an_upload_in_progress(world: World) -> None:

@@ -27,6 +27,7 @@ class Pipelines:
         self.lists_late = False
         self.refuses = False
         self.refusal: Exception | None = None  # of a listing
+        self.approved: list[int] = []  # versions of model packages
 
     def start_pipeline_execution(self, **request: Any) -> dict[str, str]:
         if self.refuses:
@@ -52,16 +53,28 @@ class Pipelines:
         return found
 
     def get_paginator(self, name: str) -> Pipelines:
-        assert name == "list_pipeline_executions"
+        assert name in ("list_pipeline_executions", "list_model_packages")
         return self
 
-    def paginate(self, PipelineName: str, **_: Any) -> Iterator[dict[str, Any]]:  # noqa: N803
-        assert PipelineName == SETTINGS.pipeline
+    def paginate(self, **request: Any) -> Iterator[dict[str, Any]]:
+        if "ModelPackageGroupName" in request:
+            assert request["ModelPackageGroupName"] == SETTINGS.pipeline
+            assert request["ModelApprovalStatus"] == "Approved"
+            for version in self.approved:  # a page each, in no order
+                arn = f"arn:package/{version}"
+                summary = {"ModelPackageArn": arn, "ModelPackageVersion": version}
+                yield {"ModelPackageSummaryList": [summary]}
+            return
+        assert request["PipelineName"] == SETTINGS.pipeline
         if self.refusal:
             raise self.refusal
         listed = [] if self.lists_late else reversed(self.executions)
         for execution in listed:  # a page each
             yield {"PipelineExecutionSummaries": [execution]}
+
+    def describe_model_package(self, ModelPackageName: str) -> dict[str, Any]:  # noqa: N803
+        url = f"s3://artifacts/model-{ModelPackageName.rpartition('/')[2]}.tar.gz"
+        return {"InferenceSpecification": {"Containers": [{"ModelDataUrl": url}]}}
 
     def end(self, status: str = "Succeeded") -> None:
         for execution in self.executions:
