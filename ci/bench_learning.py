@@ -4,8 +4,9 @@
 
 A model trains on LABELLED images and looks at all others. Of these, the ones it is least sure
 of are labelled (as the review queue asks), and, for comparison, as many drawn at random; the
-model trains anew with either. Test accuracy by number of labels and seed, as JSON and as a
-plot. Labels are the data set's own: what is measured is the choice, not the annotators.
+model trains anew with either, for as many steps as the first, so that nothing differs but the
+images. Test accuracy by number of labels and seed, as JSON and as a plot. Labels are the data
+set's own: what is measured is the choice, not the annotators.
 """
 
 from __future__ import annotations
@@ -35,15 +36,20 @@ from shared.vision.predictor import Predictor
 
 _TRAINING = {"pretrained": "none", "learning_rate": "0.006", "onnx": "false", "workers": "1"}
 _BATCH = 32
+_STEP_IMAGES = 16  # of a training step
 _POLICIES = ("least confidence", "random")
 
 
 @dataclass(frozen=True)
 class Bench:
-    """folder: for all it makes, and resumes from; training: flags of the train component."""
+    """folder: for all it makes, and resumes from; training: flags of the train component.
+
+    steps: of every training. labelled: images from the start; more: how many are added.
+    """
 
     folder: Path
     training: Mapping[str, str]
+    steps: int
     labelled: int
     more: Sequence[int]
 
@@ -80,7 +86,9 @@ class Bench:
             (place / "images" / "test").symlink_to(test)
         self._component(place, "fetch_data", train=place / "images", raw="raw", labels="labels")
         self._component(place, "preprocess", raw="raw", dataset="dataset", report="report")
-        told = {**self.training, "seed": str(seed), "dataset": "dataset", "model": "model"}
+        epochs = max(1, round(self.steps * _STEP_IMAGES / len(files)))
+        told = {**self.training, "seed": seed, "epochs": epochs}
+        told |= {"dataset": "dataset", "model": "model"}
         self._component(place, "train", **told, logs="logs")
         accuracy = _test_accuracy(place / "model", place / "dataset")
         write_json(known, accuracy)
@@ -112,19 +120,16 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     folder = Path(arguments.folder).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    training = {
-        **_TRAINING,
-        "epochs": str(arguments.epochs),
-        "image_size": str(arguments.image_size),
-    }
-    bench = Bench(folder, training, arguments.labelled, arguments.more)
+    training = {**_TRAINING, "image_size": str(arguments.image_size)}
+    training["batch_size"] = str(_STEP_IMAGES)
+    bench = Bench(folder, training, arguments.steps, arguments.labelled, arguments.more)
     files, test = _images(bench, arguments.data)
     began = time.monotonic()
     seeds = list(track(_seeds(bench, arguments.seeds, files, test), arguments.seeds, "seeds"))
     document = {
         "machine": machine(),
         "images": {"labelled": arguments.labelled, "others": len(files) - arguments.labelled},
-        "training": training,
+        "training": {**training, "steps": arguments.steps},
         "test_accuracy": seeds,
         "mean": _means(seeds),
         "gain_of_doubt": _gain(seeds, arguments.more),
@@ -231,7 +236,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", type=int, default=3, help="default: 3")
     add("--labelled", type=int, default=600, help="images labelled from the start; default: 600")
     add("--more", type=int, nargs="+", default=[150, 300], help="labels added; default: 150 300")
-    add("--epochs", type=int, default=20, help="default: 20")
-    add("--image-size", type=int, default=96, help="pixels; default: 96")
+    add("--steps", type=int, default=2000, help="of each training; default: 2000")
+    add("--image-size", type=int, default=64, help="pixels; default: 64")
     add("--folder", default=".visionloop/learning", help="for all it makes; default: %(default)s")
     return parser

@@ -133,13 +133,6 @@ def read_current(data: bytes, where: str) -> Current:
     return current
 
 
-def differences(before: Sequence[Label], after: Sequence[Label]) -> int:
-    """Return how many images are new, have another label, or have left."""
-    old = {label.sha256: label.label for label in before}
-    new = {label.sha256: label.label for label in after}
-    return sum(old.get(sha256) != new.get(sha256) for sha256 in old.keys() | new.keys())
-
-
 def _label(item: Mapping[str, Any]) -> Label:
     return Label(
         sha256=str(item["sha256"]),

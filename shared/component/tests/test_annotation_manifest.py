@@ -10,7 +10,6 @@ from shared.component.annotation_manifest import (
     Current,
     Label,
     Manifest,
-    differences,
     fingerprint,
     read_current,
     read_manifest,
@@ -66,12 +65,3 @@ def test_current_is_read_as_it_was_written() -> None:
 def test_a_damaged_current_is_refused_with_a_remedy(data: bytes) -> None:
     with pytest.raises(InputError, match="the next merge writes it anew"):
         read_current(data, "here")
-
-
-def test_differences_count_new_changed_and_left() -> None:
-    changed = Label(FIRST.sha256, FIRST.image, "street", ("1",), ("3",), "single")
-    third = Label("c" * 64, "s3://b/3.jpg", "sea", ("1",), ("6",), "single")
-    assert differences(MANIFEST.labels, [changed, third]) == 3
-    # Who gave a label is no difference to a training run.
-    other = Label(FIRST.sha256, FIRST.image, "sea", ("9",), ("9",), "single")
-    assert differences([FIRST], [other]) == 0
