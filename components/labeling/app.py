@@ -35,6 +35,7 @@ from shared.component.errors import UsageError
 from shared.component.objects import ObjectReader
 
 log = logging.getLogger(__name__)
+_END_S = 30  # for requests that have come; Label Studio asks again for what it lost
 _SYNC_END_S = 5.0
 _STATUS = {ConfigError: 409, AwayError: 503}
 
@@ -119,7 +120,10 @@ def run_command(settings: Settings, secrets: Secrets, _ports: dict[str, Any]) ->
             host, port = sock.getsockname()[:2]
             log.info("labeling: ML backend at http://%s:%d", host, port)
             config = uvicorn.Config(
-                make_app(suggestions, secrets, hint), log_config=None, access_log=False
+                make_app(suggestions, secrets, hint),
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=_END_S,
             )
             with _syncing(settings, secrets, clients, hint):
                 uvicorn.Server(config).run(sockets=[sock])

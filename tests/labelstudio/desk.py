@@ -178,7 +178,6 @@ def open_desk(
         "VISIONLOOP_PROJECT": name,
         "VISIONLOOP_ANNOTATIONS": f"s3://{DATA}/{name}/annotations",
         "VISIONLOOP_LABELS": f"s3://{DATA}/{name}/labels",
-        "VISIONLOOP_REPORT": str(folder / "report"),
         "VISIONLOOP_LABEL_STUDIO": server.url,
         "VISIONLOOP_BLIND_SHARE": "0",
         "VISIONLOOP_CONCURRENCY": "4",

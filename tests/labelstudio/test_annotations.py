@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -63,14 +64,21 @@ def test_what_label_studio_lets_through_becomes_no_label(desk: Desk) -> None:
     assert desk.labels() == {hashes[3]: "red"}
 
 
-def test_two_people_who_disagree_decide_nothing_and_two_who_agree_do(desk: Desk) -> None:
+def test_two_people_who_disagree_decide_nothing_and_two_who_agree_do(
+    desk: Desk, tmp_path: Path
+) -> None:
     hashes = desk.put(8)
     desk.sync(overlap_percent=100)
     for number, sha256 in enumerate(hashes):
         task = desk.task_of(sha256)
         desk.annotate("anna", task, ("blue", "green", "red")[number % 3])
         desk.annotate("ben", task, "red" if number == 0 else ("blue", "green", "red")[number % 3])
-    desk.sync(overlap_percent=100, min_alpha=-1.0)
+    report = str(tmp_path / "report")
+    desk.sync(overlap_percent=100, min_alpha=-1.0, report=report)
+    status = desk.backend.command("status", "--report", report)
+    assert status.returncode == 0, status.stderr
+    assert "alpha" in status.stdout
+    assert (tmp_path / "report" / "report.html").stat().st_size > 1000
     said = desk.labels()
     assert hashes[0] not in said
     assert {sha256: said[sha256] for sha256 in hashes[1:]} == {

@@ -80,9 +80,6 @@ def test_a_measured_image_shows_nothing_before_the_person_has_chosen(
     assert body is not None
     assert body["result"][0]["origin"] == "manual"
     assert body["parent_prediction"] == desk.predictions()[task["id"]]["id"]  # and yet
-    import json
-
-    Path("/tmp/blind.json").write_text(json.dumps(body))
 
 
 def test_the_list_of_tasks_shows_people_the_image_and_nothing_of_its_answer(
