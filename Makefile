@@ -148,10 +148,10 @@ define own_environment
 	@touch $@
 endef
 
-.venv-peers/%/.ready: ci/peers/%.txt $(READY)
+.venv-peers/%/.ready: ci/peers/%.txt | $(READY)
 	$(own_environment)
 
-.venv-tools/%/.ready: ci/tools/%.txt $(READY)
+.venv-tools/%/.ready: ci/tools/%.txt | $(READY)
 	$(own_environment)
 
 MINUTES ?= 10

@@ -140,7 +140,7 @@ class Sync:
 
     def _merge(self) -> None:
         settings = settings_of(self._settings)
-        run_merge(settings, MergeStores.open(settings, self._s3))
+        run_merge(settings, MergeStores.open(settings))
 
     def _tasks(self) -> Sequence[TaskFacts]:
         return list(self._studio.tasks(self._project.id))
