@@ -2,6 +2,7 @@
 
     python -m ci loop
     python -m ci loop --data intel-scenes.zip --labelled 600 -p Epochs=20
+    python -m ci loop --by-hand    # label in Label Studio yourself, then press Enter
 
 On this machine alone, with neither AWS nor Docker: the endpoint, its review queue, a real
 Label Studio with scripted annotators, the merge, `retrain` and the pipeline; moto stands for
@@ -57,6 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _wait_for_a_person(where: str) -> None:
+    sys.stderr.write(f"\nLabel at {where}\nPress Enter when you have labelled ten or more: ")
+    sys.stderr.flush()
+    sys.stdin.readline()
+
+
 def _empty(folder: Path) -> Path:
     """Make the folder, or empty it if an earlier loop left it."""
     if folder.exists() and any(folder.iterdir()):
@@ -81,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--slips", type=_share, default=0.03, help="of an annotator's labels; default: 0.03")
     add("--min-confidence", type=float, default=70.0, help="percent; below, people look; 70")
     add("--sampling-interval", type=int, default=8, help="every so many-th is audited; 8")
+    add("--by-hand", action="store_true", help="no scripted people: label in Label Studio yourself")
     add("--seed", type=int, default=0)
     add("--folder", default=".visionloop/loop", help="for all it leaves; default: %(default)s")
     add("-p", dest="parameters", action="append", default=[], metavar="Name=value")

@@ -53,16 +53,18 @@ def _facts(told: Told, options: Options) -> Iterator[tuple[str, str]]:
         f"less than {options.min_confidence:g} %; {sent.refused} damaged, refused",
     )
     yield "to people", f"{queue.tasks} tasks, {queue.audit} of them drawn at random for the audit"
+    if told.work:
+        blind = len(told.work) - len(suggested)
+        yield (
+            "pre-annotated",
+            f"{len(suggested)} answers saw a suggestion, {blind} none (audit and blind share)",
+        )
+        yield "most unsure first", _order(told)
+        yield "corrected", f"{len(corrected)} of {len(suggested)} suggestions"
     yield (
-        "pre-annotated",
-        f"{len(suggested)} answers saw a suggestion, {len(told.work) - len(suggested)} none "
-        "(audit and blind share)",
-    )
-    yield "most unsure first", _order(told)
-    yield (
-        "corrected",
-        f"{len(corrected)} of {len(suggested)} suggestions; {told.report['labels']} images have "
-        f"a label now, {told.report['to_adjudicate']['count']} are held for adjudication",
+        "labels",
+        f"{told.report['labels']} images have one now, "
+        f"{told.report['to_adjudicate']['count']} are held for adjudication",
     )
     yield "agreement", _agreement(told)
     yield "audit", _audit(told)
@@ -172,7 +174,7 @@ def _add_corrections(report: Report, told: Told) -> None:
 def _document(told: Told, options: Options) -> dict[str, Any]:
     sent, queue, compared = _parts(told)
     return {
-        "options": asdict(options),
+        "options": {n: value for n, value in vars(options).items() if n != "ask"},
         "traffic": asdict(sent),
         "queue": asdict(queue),
         "answers": [asdict(work) for work in told.work],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,8 @@ class Options:
     """What a run of the loop is given; the command's help says what each is.
 
     training: pipeline parameters that the loop adds to every run. endpoint: flags of serving.
+    ask: called with where to label and how to log in; returns when a person has labelled.
+        None: scripted people do.
     """
 
     data: str
@@ -43,6 +45,7 @@ class Options:
     seed: int
     training: Mapping[str, str]
     endpoint: Mapping[str, str]
+    ask: Callable[[str], None] | None = None
 
     @property
     def min_confidence(self) -> float:
@@ -134,7 +137,10 @@ def _label(place: Place, told: Told, options: Options) -> None:
         with surroundings.backend(place, port):
             _labeling(place, "setup")
             _labeling(place, "sync")
-            told.work = list(_everybody_labels(studio, told, options))
+            if options.ask:
+                options.ask(f"{studio.url}/  as {studio.user}  password {studio.password}")
+            else:
+                told.work = list(_everybody_labels(studio, told, options))
             _labeling(place, "sync")
             told.report = json.loads((place.folder / "labels-report" / "report.json").read_text())
             # Once more: Label Studio writes every object anew, and nothing is new.

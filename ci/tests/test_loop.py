@@ -134,13 +134,22 @@ def test_the_page_says_each_step_in_figures(tmp_path: Path) -> None:
     assert "3 tasks, 1 of them drawn at random" in page
     assert "2 answers saw a suggestion, 1 none" in page
     assert "first half of the tasks 30%, of the second 60%" in page
-    assert "1 of 2 suggestions; 2 images have a label now, 1 are held" in page
+    assert "corrected           1 of 2 suggestions" in page
+    assert "2 images have one now, 1 are held for adjudication" in page
     assert "not measured on 1 images" in page
     assert "3 of 4 = 75.0% (95 % interval 30.0% to 95.0%)" in page
     assert "12 changed labels: 1 run started" in page
     assert "retrain: nothing_new" in page
     assert "50.0% -> 60.0%; +10.0% (95 % interval +1.0% to +20.0%): the new model is better" in page
     assert "23 s, of which training 20 s" in page
+
+
+def test_what_was_labelled_by_hand_has_no_figures_of_the_script(tmp_path: Path) -> None:
+    by_hand = told(tmp_path)
+    by_hand.work.clear()
+    names = {line.split("  ")[0] for line in lines(by_hand, OPTIONS)}
+    assert "labels" in names
+    assert not names & {"pre-annotated", "corrected", "most unsure first"}
 
 
 @pytest.mark.parametrize(
