@@ -36,14 +36,20 @@ def read_lake(client: Any, bucket: str, *known: Snapshot) -> Lake:
     known: manifests never change, so that one seen before need not be read again.
 
     Raises:
-        StorageError: the manifest that counts is not there.
+        StorageError: the manifest that counts is not there, or nothing says which counts
+            though labels were trained on: a run without them would forget what people said.
         InputError: it is no manifest.
     """
     sets = dict(_complete_sets(client, bucket))
     try:
         found = client.get_object(Bucket=bucket, Key=LABELS + CURRENT)
-    except client.exceptions.NoSuchKey:
-        return Lake(sets)
+    except client.exceptions.NoSuchKey as err:
+        if not any(snapshot.manifest for snapshot in known):
+            return Lake(sets)
+        raise StorageError(
+            f"retrain: s3://{bucket}/{LABELS}{CURRENT} is gone, though runs had labels; run "
+            "`python -m components.labeling merge`, which writes it anew"
+        ) from err
     modified: datetime = found["LastModified"]
     name = read_current(found["Body"].read(), f"s3://{bucket}/{LABELS}{CURRENT}").manifest
     labels = next((snapshot.labels for snapshot in known if snapshot.manifest == name), None)

@@ -91,7 +91,8 @@ class FolderStore:
 
     def _keys(self, prefix: str) -> Iterator[str]:
         # Texts, not paths: a hundred thousand of those are ten times as large.
-        for top, _, names in os.walk(self.folder / prefix.rpartition("/")[0]):
+        folder = self.folder / prefix.rpartition("/")[0]
+        for top, _, names in os.walk(folder, onerror=_unless_gone):
             below = os.path.relpath(top, self.folder).replace(os.sep, "/")
             base = "" if below == "." else f"{below}/"
             keys = (base + name for name in names if not name.startswith("."))
@@ -259,6 +260,12 @@ def open_store(uri: str, client: Any = None) -> ObjectStore:
         return S3Store(client, parts.netloc, parts.path)
     own = _s3_client()
     return S3Store(own, parts.netloc, parts.path, QuickReads(own, CONNECTIONS))
+
+
+def _unless_gone(err: OSError) -> None:
+    """Raise what `os.walk` passes over: what cannot be listed must not look deleted."""
+    if not isinstance(err, FileNotFoundError):
+        raise err
 
 
 def _s3_client() -> Any:

@@ -239,6 +239,20 @@ def test_a_manifest_that_is_gone_is_an_error_with_its_remedy(trained: World) -> 
         trained.look()
 
 
+@pytest.mark.parametrize("wake", [Wake.LABELS, Wake.RAW])
+def test_a_pointer_that_is_gone_starts_no_run_without_labels(trained: World, wake: Wake) -> None:
+    trained.annotate(range(20))
+    trained.look()
+    trained.pipelines.end()
+    trained.look()
+    runs = len(trained.pipelines.executions)
+    trained.clients.s3.delete_object(Bucket="data", Key="labels/current.json")
+    trained.put("raw/newer/_SUCCESS")
+    with pytest.raises(StorageError, match=r"current\.json is gone.*components\.labeling merge"):
+        trained.look(wake)
+    assert len(trained.pipelines.executions) == runs
+
+
 def test_a_damaged_pointer_is_an_error_that_names_it(trained: World) -> None:
     trained.put("labels/current.json", "{}")
     with pytest.raises(InputError, match=r"s3://data/labels/current\.json is damaged"):

@@ -46,6 +46,16 @@ def test_objects_are_listed_in_the_order_of_their_keys(store: ObjectStore) -> No
     assert list(store.list("none/")) == []
 
 
+def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(tmp_path: Path) -> None:
+    """To merge, annotations that are not listed were deleted."""
+    store = FolderStore(tmp_path / "place")
+    store.put("a/1", b"one")
+    store.folder.joinpath("a").rename(store.folder / "b")
+    store.folder.joinpath("a").symlink_to("a")  # a loop, which root may not list either
+    with pytest.raises(StorageError, match="no access"):
+        list(store.list("a/"))
+
+
 def test_an_object_that_changes_has_another_etag(store: ObjectStore) -> None:
     store.put("k", b"one")
     (before,) = store.list()
