@@ -97,7 +97,8 @@ class Suggestions:
             raise NoSuggestionError("late", "the time for this request was over")
         if batch.is_away.is_set():
             raise NoSuggestionError("away", "the endpoint is away")
-        uri = (task.get("data") or {}).get(batch.config.data_key)
+        data = task.get("data")
+        uri = data.get(batch.config.data_key) if isinstance(data, dict) else None
         sha256 = self._images.sha256_of(uri)
         try:
             answer = self.model.ask(self._images.read(uri))

@@ -113,7 +113,7 @@ def _read_gold(queue: ObjectStore) -> dict[str, str]:
         return {}
     try:
         return review_queue.read_gold(json.loads(data))
-    except (ValueError, AttributeError) as err:
+    except (ValueError, RecursionError) as err:
         raise InputError(
             f"labeling: {queue.uri}/{review_queue.GOLD} is no JSON list of gold images: {err}; "
             "restore an earlier version of the object"

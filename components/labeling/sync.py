@@ -43,6 +43,7 @@ class Sync:
         clients: Clients,
         studio: Studio,
         clock: Callable[[], float] = time.monotonic,
+        quiet_s: float = _HINT_QUIET_S,
     ) -> None:
         self._settings = settings
         self._s3 = clients.s3
@@ -50,6 +51,7 @@ class Sync:
         self._studio = studio
         self._project = Project(self._studio, settings, secrets)
         self._clock = clock
+        self._quiet_s = quiet_s
         self._write_all_at = float("-inf")
         self._version = ""
         self._told: dict[str, str] = {}
@@ -77,7 +79,7 @@ class Sync:
                 next_round = self._clock() + self._settings.every_s
                 self.round()
             if hint.wait(max(0.0, next_round - self._clock())) and not stop.is_set():
-                stop.wait(_HINT_QUIET_S)
+                stop.wait(self._quiet_s)
                 hint.clear()
                 self.merge()
 
@@ -153,6 +155,10 @@ class Sync:
             if self._told.get(part) != str(err):
                 log.warning("%s: %s", part, err)
             self._told[part] = str(err)
+            return False
+        except Exception as err:  # the thread's edge: an odd answer must not end all rounds
+            self.problems[part] = repr(err)
+            log.exception("%s: broke", part)
             return False
         if self._told.pop(part, ""):
             log.info("%s: all right again", part)

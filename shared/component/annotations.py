@@ -16,7 +16,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 # What reading a body that is no annotation raises.
-NOT_AN_ANNOTATION = (ValueError, TypeError, AttributeError, KeyError, RecursionError)
+NOT_AN_ANNOTATION = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    KeyError,
+    RecursionError,
+    OverflowError,  # a whole number beyond what a float holds
+)
 # The origin of a choice that a person took over as it was; prediction-changed is the other.
 ACCEPTED = "prediction"
 
@@ -152,7 +159,8 @@ def elect(ballot: Sequence[Annotation]) -> Verdict:
 
 
 def _by_number(annotation_id: str) -> tuple[int, str]:
-    return (int(annotation_id), "") if annotation_id.isdecimal() else (sys.maxsize, annotation_id)
+    # By length, not int(), which refuses texts of more than 4,300 digits.
+    return (len(annotation_id) if annotation_id.isdecimal() else sys.maxsize, annotation_id)
 
 
 def _state_key(annotation: Annotation) -> tuple[Any, ...]:

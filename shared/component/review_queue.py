@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -84,7 +83,7 @@ def read_task(data: bytes, where: str) -> ReviewTask:
         )
         if len(task.labels) != len(task.probabilities) or not sha256_of_key(task.image):
             raise ValueError("labels, probabilities and image do not fit")
-    except (ValueError, KeyError, TypeError) as err:
+    except (ValueError, KeyError, TypeError, RecursionError) as err:
         raise InputError(f"review queue: {where} is no task: {err!r}; remove it") from err
     return task
 
@@ -109,13 +108,14 @@ def sha256_of_key(key: str) -> str:
     return path.stem if is_ours else ""
 
 
-def read_gold(document: Mapping[str, Any]) -> dict[str, str]:
+def read_gold(document: Any) -> dict[str, str]:
     """Return the known labels by the image's sha256.
 
     Raises:
         InputError: the document is no gold list.
     """
-    gold = document.get("gold")
-    if document.get("schema") != 1 or not isinstance(gold, dict):
+    is_list = isinstance(document, dict) and document.get("schema") == 1
+    gold = document.get("gold") if is_list else None
+    if not isinstance(gold, dict):
         raise InputError(f"review queue: {GOLD} is no list of gold images; restore or remove it")
     return {str(sha256): str(label) for sha256, label in gold.items()}

@@ -283,9 +283,10 @@ def test_a_body_that_is_no_request_is_refused(stage: Stage, body: bytes) -> None
 
 def test_tasks_without_data_are_left_out(stage: Stage) -> None:
     config = {"label_config": write_config(LABELS)}
-    body = {"tasks": [{}, {"id": 2, "data": None}, {"id": 3, "data": {"text": "x"}}], **config}
-    response = stage.http.post("/predict", json=body)
-    assert response.json() == {"results": [[], [], []]}
+    odd = [None, {"text": "x"}, ["x"], "x", 7]
+    tasks = [{}, *({"id": n, "data": data} for n, data in enumerate(odd))]
+    response = stage.http.post("/predict", json={"tasks": tasks, **config})
+    assert response.json() == {"results": [[]] * 6}
 
 
 def test_a_body_beyond_the_limit_is_not_read(stage: Stage) -> None:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from shared.component.annotations import Annotation, Verdict, elect, latest, parse
+from shared.component.annotations import (
+    NOT_AN_ANNOTATION,
+    Annotation,
+    Verdict,
+    elect,
+    latest,
+    parse,
+)
 
 
 def _answer(number: int, *choices: str, **changes: Any) -> Annotation:
@@ -74,3 +83,17 @@ def test_a_lead_time_that_is_none_is_unknown(value: object) -> None:
     body = {"id": 1, "result": [], "task": {"id": 1, "data": {"image": "x"}}, "lead_time": value}
     (annotation,) = parse(body)
     assert annotation.lead_time_s == -1.0
+
+
+@pytest.mark.parametrize("changes", [{"lead_time": 10**400}, {"updated_at": "9" * 5000}])
+def test_a_number_beyond_all_bounds_spoils_no_other_answer(changes: dict[str, Any]) -> None:
+    """Whoever may write one object must not be able to stop every merge."""
+    body = {"id": 1, "result": [], "task": {"id": 1, "data": {"image": "x"}}} | changes
+    with suppress(*NOT_AN_ANNOTATION):
+        assert latest(parse(body))
+
+
+def test_a_name_of_very_many_digits_is_sorted_too() -> None:
+    votes = [_answer(1, "sea", annotation_id=name) for name in ("9" * 5000, "10", "9")]
+    votes = [replace(vote, annotator=vote.annotation_id) for vote in votes]
+    assert elect(votes).annotations == ("9", "10", "9" * 5000)

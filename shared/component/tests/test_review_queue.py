@@ -40,6 +40,7 @@ def test_fields_of_others_are_left_alone() -> None:
         b"no JSON",
         b"[]",
         b"{}",
+        b"[" * 100_000,
         json.dumps(json.loads(TASK.encode()) | {"labels": ["sea"]}).encode(),
         json.dumps(json.loads(TASK.encode()) | {"image": "elsewhere/x.jpg"}).encode(),
     ],
@@ -76,6 +77,6 @@ def test_keys_lie_in_the_review_folder() -> None:
 
 def test_gold_answers_are_read_by_hash() -> None:
     assert read_gold({"schema": 1, "gold": {SHA256: "sea"}}) == {SHA256: "sea"}
-    for document in ({}, {"schema": 2, "gold": {}}, {"schema": 1, "gold": []}):
+    for document in ([], "gold", {}, {"schema": 2, "gold": {}}, {"schema": 1, "gold": []}):
         with pytest.raises(InputError, match=r"gold\.json is no list"):
             read_gold(document)
