@@ -12,15 +12,23 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+)
 from botocore.session import get_session
 
+from components.fetch_data.errors import AwayError
 from components.fetch_data.image_folders import link_or_copy
 from shared.component import storage
 from shared.component.errors import StorageError
 from shared.component.files import atomic, sha256_of
 from shared.component.progress import track
 
+_FAILS, _TOO_MANY = 500, 429  # HTTP's; S3 says 503 for "slow down"
 _FETCHERS = 16  # image downloads wait for the network, not for a core
 
 
@@ -39,6 +47,9 @@ def fetch_images(
     """Return the files by URI, relative to `folder`, and why others are missing.
 
     base: folder that relative locations start from.
+
+    Raises:
+        AwayError: S3 fails meanwhile; what it holds must not look missing.
     """
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
@@ -59,6 +70,8 @@ def fetch_images(
     def outcome(image: Wanted) -> tuple[str, str, str]:
         try:
             return image.uri, fetch(image), ""
+        except AwayError:
+            raise
         except (StorageError, OSError) as err:
             return image.uri, "", str(err)
 
@@ -105,6 +118,10 @@ class _Download:
             with atomic(target) as aside, aside.open("wb") as sink:
                 shutil.copyfileobj(found["Body"], sink)
         except (BotoCoreError, ClientError) as err:
+            if _is_away(err):
+                raise AwayError(
+                    f"fetch_data: S3 fails at {location}: {err}; run it again when S3 is there"
+                ) from err
             raise StorageError(
                 f"storage: cannot read {location}: {err}; check the location and give the role "
                 "s3:GetObject"
@@ -121,3 +138,11 @@ class _Download:
                 )
                 self._client = get_session().create_client("s3", config=config)
         return self._client
+
+
+def _is_away(err: BotoCoreError | ClientError) -> bool:
+    """Tell a place that fails from one that refuses an image or has none."""
+    if isinstance(err, ClientError):
+        status = int(err.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        return status >= _FAILS or status == _TOO_MANY
+    return isinstance(err, (ConnectionError, HTTPClientError, IncompleteReadError))

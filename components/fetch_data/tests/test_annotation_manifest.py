@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 from moto import mock_aws
 
 from components.fetch_data.annotations import collect
-from components.fetch_data.errors import LayoutError
+from components.fetch_data.errors import AwayError, LayoutError
 from components.fetch_data.label_images import Wanted, fetch_images
 from shared.component.annotation_manifest import Label, Manifest, fingerprint
 from shared.component.errors import InputError, StorageError
@@ -129,6 +131,44 @@ def test_images_come_from_s3_and_what_is_wrong_is_said_of_each(bucket: Any, tmp_
     assert (tmp_path / "images/good.png").read_bytes() == b"x" * 10
     assert "the limit is" in missing["s3://capture/q/large.png"]
     assert "s3:GetObject" in missing["s3://capture/q/gone.png"]
+
+
+class _SlowDown(BaseHTTPRequestHandler):
+    """S3 that is asked too much."""
+
+    def do_GET(self) -> None:
+        self.send_response(503)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_s3_that_fails_meanwhile_is_no_missing_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_answered: bool
+) -> None:
+    """A run would take the labels that are left for all there are."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _SlowDown)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    if is_answered:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    else:
+        server.server_close()
+    here = tmp_path / "here.png"
+    here.write_bytes(b"x")
+    wanted = [Wanted("a", str(here)), Wanted("b", "s3://capture/b.png")]
+    try:
+        with pytest.raises(AwayError, match="when S3 is there"):
+            fetch_images(wanted, tmp_path, tmp_path / "scratch", tmp_path / "labels", LIMIT)
+    finally:
+        if is_answered:
+            server.shutdown()
+            server.server_close()
 
 
 def test_a_folder_may_stand_for_some_of_s3(
