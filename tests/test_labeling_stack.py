@@ -84,6 +84,18 @@ def test_each_may_do_its_part_and_no_other(
     assert may(policy, action, arn) is is_allowed
 
 
+@pytest.mark.parametrize("place", [f"{BASE}/{review_queue.IMAGES}", "annotations/"])
+def test_label_studio_may_list_as_it_does(place: str) -> None:
+    """It tries a new storage by the prefix that setup gives it, which has no slash at its end."""
+    body = TEMPLATES["labeling"]["Resources"]["LabelStudio"]["Properties"]["PolicyDocument"]
+    (listing,) = [s for s in body["Statement"] if s["Action"] == "s3:ListBucket"]
+    patterns = [substituted(p, WORDS) for p in listing["Condition"]["StringLike"]["s3:prefix"]]
+    for prefix in (place.rstrip("/"), place):
+        assert any(fnmatchcase(prefix, pattern) for pattern in patterns)
+    for other in ("", "raw/", f"{BASE}/review/", f"{BASE}/review/tasks/", "labels/"):
+        assert not any(fnmatchcase(other, pattern) for pattern in patterns)
+
+
 def test_what_labels_are_made_of_never_expires() -> None:
     """A label names an image of the queue; once that is gone the label trains nothing."""
     rules = TEMPLATES["foundation"]["Resources"]["Capture"]["Properties"]["LifecycleConfiguration"]
