@@ -80,3 +80,19 @@ def test_an_image_labelled_with_a_suggestion_in_sight_measures_nothing(world: Wo
         world.queue(name, "lake", is_audit=True)
     model = _audit(world)["v1"]
     assert (model["drawn"], model["led"], model["accuracy"]["total"]) == (3, 2, 1)
+
+
+def test_one_of_two_people_who_saw_a_suggestion_is_enough(world: World) -> None:
+    world.annotate(world.queue("led", "lake"), "lake", who=1, origin="prediction")
+    world.annotate(world.queue("led", "lake", is_audit=True), "lake", who=2)
+    model = _audit(world)["v1"]
+    assert (model["led"], model["accuracy"]["total"]) == (1, 0)
+
+
+def test_what_was_drawn_is_told_by_its_own_object_not_by_the_task(world: World) -> None:
+    """Two endpoints may draw one image: each object is of the first that wrote it."""
+    image = world.queue("a", "road", version="old", is_audit=True)
+    task = (world.folder / "queue" / task_key(image)).read_bytes()
+    world.queue("a", "lake", version="new", is_audit=True)
+    world.stores.queue.put(task_key(image), task)
+    assert list(_audit(world)) == ["new"]

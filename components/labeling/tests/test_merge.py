@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 
-from components.labeling.decide import Rules
 from components.labeling.merge import MergeStores
 from components.labeling.tests.merge_world import World, body, sha256
 from shared.component.annotation_manifest import CURRENT, Current
@@ -216,38 +215,6 @@ def test_an_image_drawn_for_the_audit_later_leaves_and_the_report_says_so(world:
     assert "after they had been labels for training: 1." in page
 
 
-def _noisy_day(world: World, day: int, disagreements: int) -> list[str]:
-    """Forty images that two people labelled, of which they disagree on so many."""
-    images = [world.queue(f"{day}/{n}", day=day) for n in range(40)]
-    for n, image in enumerate(images):
-        label = ("lake", "road")[n % 2]
-        world.annotate(image, label, who=1)
-        world.annotate(image, "snow" if n < disagreements else label, who=2)
-    return images
-
-
-def test_a_batch_that_people_disagree_on_is_held_back(world: World) -> None:
-    good, bad = _noisy_day(world, 0, disagreements=2), _noisy_day(world, 1, disagreements=20)
-    world.merge()
-    assert set(world.labels()) == set(good[2:])
-    batches = {batch["day"]: batch for batch in world.report()["batches"]}
-    assert [batch["is_held"] for batch in batches.values()] == [False, True]
-    assert sorted(batches) == ["2024-10-04", "2024-10-05"]
-    world.annotate(bad[0], "road", who=3, ground_truth=True)
-    world.merge()
-    assert set(world.labels()) == {*good[2:], bad[0]}
-
-
-def test_agreement_that_cannot_be_measured_holds_nothing(world: World) -> None:
-    """Too few shared images, or one label alone."""
-    world.rules = Rules(blind_share=0.0, min_shared=41)
-    images = _noisy_day(world, 0, disagreements=20)
-    world.merge()
-    assert set(world.labels()) == set(images[20:])
-    (batch,) = world.report()["batches"]
-    assert (batch["alpha"], batch["is_held"], batch["shared"]) == (None, False, 40)
-
-
 def test_nothing_labelled_asks_for_nothing(world: World) -> None:
     assert world.merge().fingerprint == ""
     assert world.report()["labels"] == 0
@@ -374,6 +341,23 @@ def test_an_object_deleted_while_reading_is_simply_not_there(world: World) -> No
     whole = world.stores
     world.merge(MergeStores(whole.queue, _Vanishing(world.folder / "annotations"), whole.labels))
     assert set(world.labels()) == {images[0]}
+
+
+class _Losing(FolderStore):
+    """A task is removed after it was listed."""
+
+    def get(self, key: str) -> bytes | None:
+        return None if "/tasks/" in key else super().get(key)
+
+
+def test_a_task_removed_while_reading_is_waited_for(world: World) -> None:
+    image = world.queue("a")
+    world.gold(other="road")  # so that the label is known
+    world.annotate(image, "road")
+    whole = world.stores
+    losing = MergeStores(_Losing(world.folder / "queue"), *(whole.annotations, whole.labels))
+    assert world.merge(losing).decision.answers == {"task not there yet": 1}
+    assert world.merge().images == 1
 
 
 def test_a_removed_manifest_is_written_again(world: World) -> None:
