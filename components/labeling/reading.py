@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from components.labeling.read_before import ReadBefore
 from shared.component.annotations import NOT_AN_ANNOTATION, Annotation, latest, parse
-from shared.component.object_store import ObjectStore
+from shared.component.object_store import Entry, ObjectStore
 
 log = logging.getLogger(__name__)
+# An annotation has 2 kB, an export of 10,000 tasks 20 MB; Label Studio takes 250 MB of anybody,
+# and a few of those read at once would end every merge.
+_MOST_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
 class Reading:
     """The last state of every annotation that is there.
 
-    objects: that were listed. unreadable: keys of those that are no annotation.
+    objects: that were listed. unreadable: keys of those that are no annotation, or too large.
     """
 
     annotations: list[Annotation]
@@ -37,6 +41,7 @@ def read_annotations(store: ObjectStore, cache: ObjectStore) -> Reading:
             annotations that somebody deleted.
     """
     unreadable: list[str] = []
+    too_large: list[str] = []
     rows: list[Annotation] = []
     objects = 0
 
@@ -54,10 +59,20 @@ def read_annotations(store: ObjectStore, cache: ObjectStore) -> Reading:
         rows.extend(found)  # of an export; read anew each time
         return None
 
-    for _, row in ReadBefore(cache, "annotations", Annotation).read(store.list(), read):
+    small = _small(store.list(), too_large)
+    for _, row in ReadBefore(cache, "annotations", Annotation).read(small, read):
         objects += 1
         if row is not None:
             rows.append(row)
+    unreadable += too_large
     if unreadable:
         log.warning("annotations: unreadable=%d, first: %s", len(unreadable), min(unreadable))
-    return Reading(latest(rows), objects, tuple(sorted(unreadable)))
+    return Reading(latest(rows), objects + len(too_large), tuple(sorted(unreadable)))
+
+
+def _small(entries: Iterable[Entry], too_large: list[str]) -> Iterator[Entry]:
+    for entry in entries:
+        if entry.size <= _MOST_BYTES:
+            yield entry
+        else:
+            too_large.append(entry.key)

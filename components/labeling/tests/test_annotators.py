@@ -42,6 +42,16 @@ def test_four_gold_images_are_too_few_to_leave_somebody_out(world: World) -> Non
     assert world.labels()[image].label == "snow"
 
 
+def test_who_knows_just_as_many_gold_images_as_are_asked_for_is_heard(world: World) -> None:
+    world.gold(**{f"g{n}": "road" for n in range(5)})
+    for n in range(5):
+        world.annotate(sha256(f"g{n}"), "road" if n else "snow")
+    image = world.queue("a")
+    world.annotate(image, "lake")
+    world.merge()
+    assert world.labels()[image].label == "lake"
+
+
 def _blind_world(world: World) -> tuple[list[str], list[str]]:
     """Return suggested and blind images; the model says lake of all."""
     world.rules = Rules(blind_share=SHARE)

@@ -146,6 +146,27 @@ def test_an_object_that_is_no_annotation_is_named(world: World, data: bytes) -> 
     assert world.report()["unreadable"] == {"count": 1, "keys": ["odd"]}
 
 
+class _Unread(FolderStore):
+    """A place of which one object must not be read."""
+
+    def get(self, key: str) -> bytes | None:
+        assert key != "huge"
+        return super().get(key)
+
+
+def test_an_object_that_would_fill_the_memory_is_named_and_not_read(world: World) -> None:
+    image = world.queue("a")
+    world.annotate(image, "road")
+    with (world.folder / "annotations" / "huge").open("wb") as file:
+        file.truncate(33 << 20)
+    unread = _Unread(world.folder / "annotations")
+    whole = world.stores
+    world.merge(MergeStores(whole.queue, unread, whole.labels, whole.report))
+    assert set(world.labels()) == {image}
+    assert world.report()["unreadable"] == {"count": 1, "keys": ["huge"]}
+    assert world.report()["objects"] == 2
+
+
 def test_an_image_waits_for_its_task_which_may_say_that_it_is_of_the_audit(world: World) -> None:
     world.queue("known")  # so that the label is known
     world.annotate(sha256("known"), "road")
