@@ -124,6 +124,7 @@ NAME = f"{'a' * 64}.png"
         f"s3://capture/endpoint/review/images/{NAME}\n",
         f"s3://capture@evil/endpoint/review/images/{NAME}",
         f"S3://capture/endpoint/review/images/{NAME}",
+        NAME,
         "",
         None,
         7,
