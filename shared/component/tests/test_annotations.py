@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -48,6 +50,24 @@ def test_the_newest_state_is_told_by_time_not_by_letters(older: str, newer: str)
     for given in (states, states[::-1]):
         (kept,) = latest(given)
         assert kept.choices == ("b",)
+
+
+@pytest.fixture
+def in_new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "EST+5")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_new_york")
+def test_a_time_without_a_zone_is_the_same_everywhere() -> None:
+    states = [
+        _answer(1, "a", updated_at="2026-01-01T00:00:00"),
+        _answer(1, "b", updated_at="2026-01-01T00:00:01Z"),
+    ]
+    assert latest(states)[0].choices == latest(states[::-1])[0].choices == ("b",)
 
 
 def test_states_of_one_time_are_told_apart_whatever_their_order() -> None:
