@@ -117,3 +117,13 @@ def test_a_name_of_very_many_digits_is_sorted_too() -> None:
     votes = [_answer(1, "sea", annotation_id=name) for name in ("9" * 5000, "10", "9")]
     votes = [replace(vote, annotator=vote.annotation_id) for vote in votes]
     assert elect(votes).annotations == ("9", "10", "9" * 5000)
+
+
+def test_the_image_is_the_one_text_of_a_task_or_its_image() -> None:
+    body = {"id": 1, "result": [], "task": {"id": 1}}
+    for data in ({"photo": "x", "n": 7}, {"image": "x", "note": "y"}):
+        (annotation,) = parse(body | {"task": {"id": 1, "data": data}})
+        assert annotation.image_uri == "x"
+    for data in ({"photo": "x", "note": "y"}, {}, {"image": 7, "n": 8}):
+        with pytest.raises(KeyError):
+            list(parse(body | {"task": {"id": 1, "data": data}}))
