@@ -77,7 +77,10 @@ def _run(name: str, arguments: argparse.Namespace) -> int:
     flags += ["--found", arguments.found]
     flags += ["--input", arguments.input] if arguments.input else []
     command = [sys.executable, "-m", "ci", "fuzz", "--child", "--target", name, *map(str, flags)]
-    return subprocess.run(command, check=False, cwd=REPOSITORY).returncode
+    # Linux lets a child inherit its parent's largest memory, which libFuzzer would take for
+    # its own; the shell's is small.
+    fresh = ["sh", "-c", '"$@"; exit $?', "sh"]
+    return subprocess.run([*fresh, *command], check=False, cwd=REPOSITORY).returncode
 
 
 def _fuzz(arguments: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,3 +52,18 @@ def test_an_undocumented_error_is_found_and_kept(tmp_path: Path) -> None:
     (found,) = tmp_path.iterdir()
     assert found.name.startswith("broken-crash-")
     assert found.read_bytes() == b"!seed"
+
+
+def test_the_memory_of_who_starts_it_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    """Linux tells a child's largest memory from its parent's on; pytest has grown by here."""
+    script = (
+        "x = bytearray(400 << 20)\n"
+        "x[::4096] = b'1' * len(x[::4096])\n"
+        "from ci.fuzz import main\n"
+        f"main(['--target', 'accept', '--runs', '200', '--seed', '7', '--found', {str(tmp_path)!r}])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    (peak,) = re.findall(r"stat::peak_rss_mb: +(\d+)", done.stdout + done.stderr)
+    assert int(peak) < 300

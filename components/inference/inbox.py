@@ -22,14 +22,17 @@ class Inbox:
     """A listening socket and the senders that are connected."""
 
     def __init__(self, path: Path) -> None:
-        path.unlink(missing_ok=True)  # left by a collector that was killed
+        # Under its name only when it listens: whoever sees it may connect.
+        aside = path.with_suffix(".new")
+        aside.unlink(missing_ok=True)  # left by a collector that was killed
         self._path = path
         self._selector = selectors.DefaultSelector()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listener.setblocking(False)
-        self._listener.bind(str(path))
-        path.chmod(0o600)
+        self._listener.bind(str(aside))
+        aside.chmod(0o600)
         self._listener.listen(_MOST_SENDERS)
+        aside.replace(path)
         self._selector.register(self._listener, selectors.EVENT_READ)
         # One buffer for all: a fresh one of the largest size each time would cost more.
         self._buffer = memoryview(bytearray(LARGEST_MESSAGE))
