@@ -60,7 +60,7 @@ def test_the_memory_of_who_starts_it_is_not_taken_for_its_own(tmp_path: Path) ->
         "x = bytearray(400 << 20)\n"
         "x[::4096] = b'1' * len(x[::4096])\n"
         "from ci.fuzz import main\n"
-        f"main(['--target', 'accept', '--runs', '200', '--seed', '7', '--found', {str(tmp_path)!r}])\n"
+        f"main('--target accept --runs 200 --seed 7 --found {tmp_path}'.split())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True
