@@ -69,6 +69,26 @@ def test_an_image_and_its_task_arrive_and_the_spool_is_empty(outbox, sink, spool
     assert list(spool.iterdir()) == []
 
 
+class _Noting(FolderSink):
+    """Tells in which order objects come."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.order: list[str] = []
+
+    def put(self, key: str, data: bytes) -> None:
+        self.order.append(key.split("/")[1])
+        super().put(key, data)
+
+
+def test_an_image_comes_before_the_task_that_names_it(tmp_path, spool):
+    sink = _Noting(tmp_path / "noting")
+    box = Outbox(sink)
+    Review(box, spool, 10, CLASSES).add(kept(spool, b"pixels", "sampled"), NOW_S)
+    box.close(5)
+    assert sink.order == ["images", "tasks", "audit"]
+
+
 def test_the_same_image_makes_one_task(outbox, sink, spool):
     review = Review(outbox, spool, daily_limit=10, labels=CLASSES)
     for _ in range(3):

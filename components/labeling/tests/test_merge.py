@@ -9,7 +9,7 @@ import pytest
 
 from components.labeling.merge import MergeStores
 from components.labeling.tests.merge_world import World, body, sha256
-from shared.component.annotation_manifest import CURRENT, Current
+from shared.component.annotation_manifest import CURRENT
 from shared.component.errors import InputError, StorageError
 from shared.component.object_store import FolderStore
 from shared.component.review_queue import GOLD, audit_key, task_key
@@ -289,42 +289,6 @@ def test_a_merge_that_died_between_two_writes_is_made_good(world: World, died_be
     assert "<title>Labels</title>" in (world.folder / "report/report.html").read_text()
 
 
-class _Racing(FolderStore):
-    """Another merge changes current.json just before this one does, so many times."""
-
-    def __init__(self, store: FolderStore, times: int) -> None:
-        super().__init__(store.folder)
-        self.times = times
-
-    def put_match(self, key: str, data: bytes, etag: str) -> bool:
-        if self.times:
-            self.times -= 1
-            self.put(CURRENT, Current(f"{self.times:064x}", 0).encode())
-        return super().put_match(key, data, etag)
-
-
-def test_two_merges_at_once_do_no_harm(world: World) -> None:
-    image = world.queue("a")
-    world.annotate(image, "road", number=1)
-    world.merge()
-    world.annotate(image, "snow", number=1, updated_at="2026-02-01T00:00:00Z")
-    whole = world.stores
-    racing = MergeStores(whole.queue, whole.annotations, _Racing(whole.labels, times=2))
-    assert world.merge(racing).is_changed
-    assert world.labels()[image].label == "snow"
-
-
-def test_a_merge_that_never_gets_its_turn_says_so(world: World) -> None:
-    image = world.queue("a")
-    world.annotate(image, "road", number=1)
-    world.merge()
-    world.annotate(image, "snow", number=1, updated_at="2026-02-01T00:00:00Z")
-    whole = world.stores
-    racing = MergeStores(whole.queue, whole.annotations, _Racing(whole.labels, times=9))
-    with pytest.raises(StorageError, match="one merge run at a time"):
-        world.merge(racing)
-
-
 class _Failing(FolderStore):
     """A place that lists its objects and refuses one."""
 
@@ -391,8 +355,9 @@ def test_a_removed_manifest_is_written_again(world: World) -> None:
 
 def test_a_json_export_beside_the_objects_is_read_too(world: World) -> None:
     image = world.queue("a")
-    answer = body(1, image, "road")
-    export = [{"id": answer["task"]["id"], "data": answer["task"]["data"], "annotations": [answer]}]
+    answers = [body(n, image, "road", who=n) for n in (1, 2)]
+    task = answers[0]["task"]
+    export = [{"id": task["id"], "data": task["data"], "annotations": answers}]
     world.stores.annotations.put("export.json", json.dumps(export).encode())
     world.merge()
-    assert world.labels()[image].label == "road"
+    assert (world.labels()[image].label, world.labels()[image].annotators) == ("road", ("1", "2"))
