@@ -95,4 +95,5 @@ def test_what_was_drawn_is_told_by_its_own_object_not_by_the_task(world: World) 
     task = (world.folder / "queue" / task_key(image)).read_bytes()
     world.queue("a", "lake", version="new", is_audit=True)
     world.stores.queue.put(task_key(image), task)
+    world.annotate(image, "lake")
     assert list(_audit(world)) == ["new"]
