@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from components.labeling.clients import Clients
 from components.labeling.errors import QueueAwayError, StudioError
-from components.labeling.merge import MergeStores, run_merge, settings_of
+from components.labeling.merge import MergeSettings, MergeStores, run_merge, settings_of
 from components.labeling.model import Model
 from components.labeling.project import Project, has_images
 from components.labeling.settings import Place, Secrets, Settings
@@ -34,7 +34,10 @@ _HINT_QUIET_S = 5.0  # people submit every few seconds; one merge does for sever
 
 
 class Sync:
-    """The rounds of one project; `problems` holds what went wrong in the last one."""
+    """The rounds of one project; `problems` holds what went wrong in the last one.
+
+    open_stores: of the merge; default: with boto3's own clients, which read many objects fast.
+    """
 
     def __init__(
         self,
@@ -44,6 +47,7 @@ class Sync:
         studio: Studio,
         clock: Callable[[], float] = time.monotonic,
         quiet_s: float = _HINT_QUIET_S,
+        open_stores: Callable[[MergeSettings], MergeStores] = MergeStores.open,
     ) -> None:
         self._settings = settings
         self._s3 = clients.s3
@@ -52,6 +56,7 @@ class Sync:
         self._project = Project(self._studio, settings, secrets)
         self._clock = clock
         self._quiet_s = quiet_s
+        self._open_stores = open_stores
         self._write_all_at = float("-inf")
         self._version = ""
         self._told: dict[str, str] = {}
@@ -142,7 +147,7 @@ class Sync:
 
     def _merge(self) -> None:
         settings = settings_of(self._settings)
-        run_merge(settings, MergeStores.open(settings))
+        run_merge(settings, self._open_stores(settings))
 
     def _tasks(self) -> Sequence[TaskFacts]:
         return list(self._studio.tasks(self._project.id))

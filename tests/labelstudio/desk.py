@@ -15,6 +15,7 @@ import httpx
 from ci.label_studio import Studio as Server
 from ci.problems import REPOSITORY
 from components.labeling.clients import Clients
+from components.labeling.merge import MergeStores
 from components.labeling.settings import Secrets, Settings
 from components.labeling.studio import Studio
 from components.labeling.sync import Sync
@@ -68,7 +69,13 @@ class Desk:
         secrets = Secrets.from_environ(self.backend.environ)
         studio = Studio(self.server.url, secrets)
         self.studios.append(studio)
-        sync = Sync(replace(self.settings, **settings), secrets, self.clients, studio)
+        sync = Sync(
+            replace(self.settings, **settings),
+            secrets,
+            self.clients,
+            studio,
+            open_stores=lambda places: MergeStores.open(places, self.clients.s3),
+        )
         sync.round()
         return sync
 
