@@ -51,8 +51,11 @@ def test_a_merge_that_never_gets_its_turn_says_so(world: World) -> None:
 class _First(FolderStore):
     """Another first merge puts current.json just before this one does."""
 
+    has_raced = False
+
     def put_new(self, key: str, data: bytes) -> bool:
         if key == CURRENT:
+            self.has_raced = True
             FolderStore(self.folder).put_new(key, Current("0" * 64, 0).encode())
         return super().put_new(key, data)
 
@@ -60,10 +63,11 @@ class _First(FolderStore):
 def test_two_first_merges_at_once_do_no_harm(world: World) -> None:
     image = world.queue("a")
     world.annotate(image, "road")
-    whole = world.stores
-    first = MergeStores(whole.queue, whole.annotations, _First(world.folder / "labels"))
+    whole, labels = world.stores, _First(world.folder / "labels")
+    first = MergeStores(whole.queue, whole.annotations, labels)
     assert world.merge(first).is_changed  # of the second attempt, which saw the other's
     assert set(world.labels()) == {image}
+    assert labels.has_raced, "current.json was put whatever was there"
 
 
 def test_a_blind_share_makes_no_other_manifest(world: World) -> None:
