@@ -15,6 +15,7 @@ from components.inference.review import Review
 from components.inference.sinks import FolderSink
 from components.inference.tests.telemetry_factories import CLASSES, an_answer, an_image
 from shared.component import review_queue
+from shared.component.errors import StorageError
 
 NOW_S = 1_700_000_000.0
 
@@ -87,6 +88,28 @@ def test_an_image_comes_before_the_task_that_names_it(tmp_path, spool):
     Review(box, spool, 10, CLASSES).add(kept(spool, b"pixels", "sampled"), NOW_S)
     box.close(5)
     assert sink.order == ["images", "tasks", "audit"]
+
+
+class _Away(FolderSink):
+    """A sink that takes nothing for a while."""
+
+    is_away = True
+
+    def put(self, key: str, data: bytes) -> None:
+        if self.is_away:
+            raise StorageError("away")
+        super().put(key, data)
+
+
+def test_an_image_that_comes_again_while_it_is_on_its_way_arrives(tmp_path, spool):
+    sink = _Away(tmp_path / "away")
+    box = Outbox(sink, first_wait_s=0.01)
+    review = Review(box, spool, 10, CLASSES)
+    for _ in range(2):
+        review.add(kept(spool, b"pixels"), NOW_S)
+    sink.is_away = False
+    box.close(5)
+    assert len(names(sink, "images")) == len(names(sink, "tasks")) == 1
 
 
 def test_the_same_image_makes_one_task(outbox, sink, spool):

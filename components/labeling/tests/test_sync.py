@@ -15,6 +15,7 @@ import pytest
 from moto import mock_aws
 
 from components.labeling.clients import Clients
+from components.labeling.guard import SECRET_HEADER
 from components.labeling.settings import Secrets, Settings
 from components.labeling.studio import Studio
 from components.labeling.sync import Sync
@@ -22,7 +23,12 @@ from components.labeling.tests.backend import FakeRuntime
 from components.labeling.tests.merge_world import body, sha256
 from shared.component.spec import load_spec
 
-SECRETS = Secrets(studio_token="refresh")  # noqa: S106
+SECRETS = Secrets(
+    studio_token="refresh",  # noqa: S106
+    backend_user="us",
+    backend_password="of-the-backend",  # noqa: S106
+    webhook_secret="of-the-webhook",  # noqa: S106
+)
 IMAGE = f"endpoint/review/images/{sha256('a')}.jpg"
 
 
@@ -148,6 +154,29 @@ def test_only_open_tasks_without_the_versions_suggestion_are_asked_for_in_chunks
     assert scene.studio.asked == [[1, 3], [5]]
     assert scene.studio.project["model_version"] == "7"
     assert scene.syncs("s3") == 1
+
+
+def test_what_is_made_shows_images_alone_and_tells_the_webhook_nothing(scene: Scene) -> None:
+    """Every column of a task's data is shown to everybody; the secret comes before the backend."""
+    scene.put_image()
+    scene.sync.round()
+    made = {path: lists[0] for path, lists in scene.studio.lists.items()}
+    source, target = made["/api/storages/s3"], made["/api/storages/export/s3"]
+    assert (source["bucket"], source["prefix"]) == ("capture", "endpoint/review/images")
+    assert source["use_blob_urls"]
+    assert source["recursive_scan"]
+    assert not source["presign"]
+    assert (target["bucket"], target["prefix"]) == ("data", "annotations")
+    webhook = made["/api/webhooks/"]
+    assert webhook["headers"] == {SECRET_HEADER: SECRETS.webhook_secret}
+    assert not webhook["send_payload"]
+    posts = [word for word in scene.studio.seen if word.startswith("POST ")]
+    assert posts.index("POST /api/webhooks/") < posts.index("POST /api/ml")
+    assert made["/api/ml"]["basic_auth_pass"] == SECRETS.backend_password
+    before = len(posts)
+    scene.sync.round()
+    again = [word for word in scene.studio.seen if word.startswith(("POST ", "PATCH "))][before:]
+    assert [word for word in again if not word.endswith(("/sync", "/refresh/"))] == []
 
 
 def test_suggestions_that_did_not_come_are_told_whatever_label_studio_reports(
