@@ -50,6 +50,7 @@ def run(
     min_alpha: float,
     min_shared: int,
     min_gold: float,
+    allow_loss: bool,
     gold: str,
     image: str,
     said: str,

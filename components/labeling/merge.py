@@ -21,22 +21,27 @@ from components.labeling.settings import Place, Secrets, Settings
 from components.labeling.votes import image_of
 from shared.component import annotation_manifest as manifests
 from shared.component.annotation_manifest import CURRENT, Label, Manifest
-from shared.component.errors import StorageError, UsageError
+from shared.component.errors import InputError, StorageError, UsageError
 from shared.component.object_store import ObjectStore, open_store
 
 log = logging.getLogger(__name__)
+_LEAST_LOSS = 20  # fewer answers people may well take back within one round
 _ATTEMPTS = 3  # another merge may write at the same time, hardly three of them
 
 
 @dataclass(frozen=True)
 class MergeSettings:
-    """queue, annotations, labels: places; report: folder or s3:// prefix, "" for none."""
+    """queue, annotations, labels: places; report: folder or s3:// prefix, "" for none.
+
+    allow_loss: most labels may leave at once because their answers are gone.
+    """
 
     queue: str
     annotations: str
     labels: str
     report: str = ""
     rules: Rules = field(default_factory=Rules)
+    allow_loss: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,7 @@ def settings_of(settings: Settings) -> MergeSettings:
         _place(settings.labels, "labels"),
         settings.report,
         rules,
+        settings.allow_loss,
     )
 
 
@@ -113,7 +119,7 @@ def run_merge(settings: MergeSettings, stores: MergeStores) -> MergeOutcome:
 
     Raises:
         StorageError: a place cannot be read or written; what counted before still counts.
-        InputError: gold.json or current.json is damaged.
+        InputError: gold.json or current.json is damaged, or most answers are gone.
     """
     for _ in range(_ATTEMPTS):
         outcome = _merge(settings, stores)
@@ -137,6 +143,8 @@ def _merge(settings: MergeSettings, stores: MergeStores) -> MergeOutcome | None:
     before = _read_before(stores.labels)
     reading = read_annotations(stores.annotations, stores.labels)
     images = {image_of(annotation, settings.queue) for annotation in reading.annotations} - {""}
+    if not settings.allow_loss:
+        _check_loss(before, images, settings)
     facts = read_facts(stores.queue, images, stores.labels)
     decision = decide(reading.annotations, facts, settings.queue, settings.rules)
     manifest = Manifest(
@@ -165,6 +173,21 @@ def _merge(settings: MergeSettings, stores: MergeStores) -> MergeOutcome | None:
             return None
         log.info("merge: current=%s", fingerprint)
     return MergeOutcome("" if is_empty else fingerprint, len(decision.labels), is_changed, decision)
+
+
+def _check_loss(before: _Before, images: set[str], settings: MergeSettings) -> None:
+    """Refuse to forget most labels because their answers are nowhere to be seen.
+
+    A wrong place, an emptied bucket and a project that was deleted all look like people who
+    took everything back. Labels that people's answers no longer support leave as ever.
+    """
+    gone = sum(label.sha256 not in images for label in before.labels)
+    if gone >= _LEAST_LOSS and 2 * gone > len(before.labels):
+        raise InputError(
+            f"labeling: the answers behind {gone} of {len(before.labels)} labels are gone from "
+            f"{settings.annotations}; look at --annotations and --queue, restore them, or pass "
+            "--allow-loss true; what counted before still counts"
+        )
 
 
 def _read_before(labels: ObjectStore) -> _Before:

@@ -106,6 +106,7 @@ class Settings:
     min_alpha: float
     min_shared: int
     min_gold: float
+    allow_loss: bool
 
     @classmethod
     def read(cls, ports: Mapping[str, Any]) -> Settings:
