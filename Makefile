@@ -79,12 +79,13 @@ test: check ## check and run the fast tests
 FAST := -q --durations=5 -m "not docker and not e2e and not labelstudio and not browser"
 # The two halves take about as long, so that both cores have work to the end.
 ENDPOINT := tests/endpoint tests/test_parity.py
+PEOPLE := components/labeling
 
-test-house: $(READY) ## run the tests of the host side and of the whole
-	$(BIN)/pytest $(FAST) tests shared $(ENDPOINT:%=--ignore=%)
+test-house: $(READY) ## run the tests of the host side, of the whole and of labelling
+	$(BIN)/pytest $(FAST) tests shared $(PEOPLE) $(ENDPOINT:%=--ignore=%)
 
 test-components: $(READY) ## run the tests of the components, the endpoint and ci
-	$(BIN)/pytest $(FAST) components ci $(ENDPOINT)
+	$(BIN)/pytest $(FAST) components ci $(ENDPOINT) $(PEOPLE:%=--ignore=%)
 
 # Where no engine answers, ci/with-engine starts one if it finds out how.
 test-docker: $(READY) ## build the images and run the tests in a Docker engine
