@@ -10,22 +10,15 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import json
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
 from components.labeling.settings import Secrets
+from shared.component.body_limit import App, BodyLimit, Message, Receive, Send, respond
 
 log = logging.getLogger(__name__)
 SECRET_HEADER = "X-Visionloop-Secret"  # noqa: S105 - its name
 # Label Studio sends every selected task with all its annotations in one request.
 MOST_BYTES = 32 << 20
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class Guard:
@@ -34,25 +27,24 @@ class Guard:
     def __init__(self, app: App, secrets: Secrets, most_bytes: int = MOST_BYTES) -> None:
         self._app = app
         self._secrets = secrets
-        self._most_bytes = most_bytes
+        self._limited = BodyLimit(self._let_in, most_bytes)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        await self._limited(scope, receive, send)
+
+    async def _let_in(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = {n.lower(): v for n, v in scope["headers"]}
         if refusal := self._refusal(scope["path"], headers):
             log.warning("%s refused: %s", scope["path"][:100], refusal[1])
-            await _respond(send, *refusal)
+            named = [(b"www-authenticate", b'Basic realm="visionloop"')] * (refusal[0] == 401)
+            await respond(send, *refusal, named)
             return
-        await self._app(scope, self._limited(receive), send)
+        await self._app(scope, receive, send)
 
     def _refusal(self, path: str, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
-        length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self._most_bytes:
-            return 413, f"at most {self._most_bytes} bytes"
-        if b"transfer-encoding" in headers and b"content-length" not in headers:
-            return 411, "say how long the body is"  # Label Studio does
         if path == "/health" or not self._secrets.has_backend:
             return None
         is_known = self._has_password(headers.get(b"authorization", b""))
@@ -70,25 +62,3 @@ class Guard:
             given = b""
         expected = f"{self._secrets.backend_user}:{self._secrets.backend_password}".encode()
         return hmac.compare_digest(given, expected) and kind.lower() == b"basic"
-
-    def _limited(self, receive: Receive) -> Receive:
-        left = self._most_bytes
-
-        async def take() -> Message:
-            nonlocal left
-            message = await receive()
-            left -= len(message.get("body", b""))
-            return message if left >= 0 else {"type": "http.disconnect"}
-
-        return take
-
-
-async def _respond(send: Send, status: int, text: str) -> None:
-    body = json.dumps({"error": text}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    if status == 401:
-        headers.append((b"www-authenticate", b'Basic realm="visionloop"'))
-    if status in (411, 413):
-        headers.append((b"connection", b"close"))  # the rest of the body is not waited for
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

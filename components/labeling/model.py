@@ -7,20 +7,17 @@ people look at is no traffic.
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 from PIL import Image
 
 from components.labeling.errors import EndpointAwayError, NoSuggestionError
+from shared.component.invoke import EndpointCaller, ModelAwayError, ModelRefusedError
 
 _ATTRIBUTES = "record=false"
-_ANY_IMAGE = "application/x-image"
 _CONNECT_S = 2.0
 _READ_S = 30.0
-_OVERLOADED = 503  # or being started
 _SETUP_READ_S = 2.0  # Label Studio gives /setup 3 s
 
 
@@ -91,36 +88,15 @@ class Model:
 
     def _ask(self, client: Any, image: bytes) -> Answer:
         try:
-            found = client.invoke_endpoint(
-                EndpointName=self._endpoint,
-                Body=image,
-                ContentType=_ANY_IMAGE,
-                Accept="application/json",
-                CustomAttributes=_ATTRIBUTES,
-            )
-            return _read_answer(found["Body"].read())
-        except ClientError as err:
-            raise _explained(err, self._endpoint) from err
-        except (ConnectionError, HTTPClientError) as err:
-            raise EndpointAwayError(f"{self._endpoint}: {err}; is it in service?") from err
-        except BotoCoreError as err:
-            raise EndpointAwayError(
-                f"endpoint {self._endpoint}: {err}; check region and role"
-            ) from err
+            return _read_answer(EndpointCaller(client, self._endpoint)(image, _ATTRIBUTES))
+        except ModelRefusedError as err:
+            raise NoSuggestionError("refused", str(err)) from err
+        except ModelAwayError as err:
+            raise EndpointAwayError(str(err)) from err
 
 
-def _explained(err: ClientError, endpoint: str) -> NoSuggestionError | EndpointAwayError:
-    """Tell a model that fails on an image from one that is not there."""
-    status = int(err.response.get("OriginalStatusCode") or 0)
-    if err.response["Error"]["Code"] == "ModelError" and status != _OVERLOADED:
-        said = str(err.response.get("OriginalMessage", ""))[:200]
-        return NoSuggestionError("refused", f"the model does not take it ({status}): {said}")
-    return EndpointAwayError(f"{endpoint}: {err}; is it in service?")
-
-
-def _read_answer(body: bytes) -> Answer:
+def _read_answer(document: dict[str, Any]) -> Answer:
     try:
-        document = json.loads(body)
         (said,) = document["predictions"]
         probabilities = said["probabilities"]
         answer = Answer(

@@ -33,7 +33,7 @@ from shared.vision.payload import (
     read_images,
 )
 from shared.vision.predictor import Predictions, Predictor
-from shared.vision.transforms import prepare_pixels
+from shared.vision.transforms import prepare_pixels, seen_area
 
 log = logging.getLogger(__name__)
 # Decoded, in one request: seconds of a worker, and a small file holds 80 million. A JPEG is
@@ -58,6 +58,7 @@ class Work:
     """A request on its way, with what telemetry wants to know of it.
 
     data: encoded images, b"" where pixels came in an array; facts: None there.
+    areas: what the model sees of each image, as `seen_area` says; where that is asked for.
     phases_ms: wall time of decode, forward and encode; forward is the whole batch's.
     """
 
@@ -68,6 +69,7 @@ class Work:
     facts: list[ImageFacts | None] = field(default_factory=list)
     pixels: list[npt.NDArray[np.uint8]] = field(default_factory=list)
     predictions: Predictions | None = None
+    areas: list[tuple[float, float, float, float]] = field(default_factory=list)
     explanations: list[dict[str, Any]] = field(default_factory=list)
     phases_ms: dict[str, float] = field(default_factory=dict)
     status: int = 200
@@ -157,6 +159,8 @@ class PredictionService:
         work.data.append(data)
         work.facts.append(facts)
         work.pixels.append(prepare_pixels(image, spec))
+        if work.options.explain:
+            work.areas.append(seen_area(image.size, spec))
         return image.width * image.height
 
     def _forward(self, works: Sequence[Work]) -> None:
@@ -172,7 +176,8 @@ class PredictionService:
                 said.logits[rows], said.probabilities[rows], said.embeddings[rows]
             )
             if work.options.explain:
-                work.explanations = [self._explain(image) for image in work.pixels]
+                seen = zip(work.pixels, work.areas, strict=True)
+                work.explanations = [self._explain(pixels, area) for pixels, area in seen]
 
     def _encode(self, work: Work) -> None:
         started = time.perf_counter()
@@ -186,6 +191,9 @@ class PredictionService:
         work.body = answers.encode(documents, probabilities, context, work.response_type)
         work.phases_ms["encode"] = 1e3 * (time.perf_counter() - started)
 
-    def _explain(self, pixels: npt.NDArray[np.uint8]) -> dict[str, Any]:
+    def _explain(
+        self, pixels: npt.NDArray[np.uint8], area: tuple[float, float, float, float]
+    ) -> dict[str, Any]:
         found = occlusion_map(self._predictor, pixels)
-        return {"method": "occlusion", "map": found.round(6).tolist()}
+        shown = [round(part, 6) for part in area]
+        return {"method": "occlusion", "map": found.round(6).tolist(), "area": shown}

@@ -21,12 +21,28 @@ _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resamplin
 
 def prepare_pixels(image: Image.Image, spec: TransformSpec) -> npt.NDArray[np.uint8]:
     """Resize the shorter side and crop the centre: uint8 [size, size, 3]."""
-    scale = spec.resize_side / min(image.size)
-    width, height = (max(spec.image_size, round(side * scale)) for side in image.size)
+    width, height = _resized(image.size, spec)
     if (width, height) != image.size:
         image = image.resize((width, height), _RESAMPLING[spec.interpolation])
     left, top = (width - spec.image_size) // 2, (height - spec.image_size) // 2
     return np.asarray(image.crop((left, top, left + spec.image_size, top + spec.image_size)))
+
+
+def seen_area(size: tuple[int, int], spec: TransformSpec) -> tuple[float, float, float, float]:
+    """Return which part of an image the model sees: left, top, width, height in [0, 1].
+
+    size: width and height in pixels, upright.
+    """
+    width, height = _resized(size, spec)
+    left, top = (width - spec.image_size) // 2, (height - spec.image_size) // 2
+    side = spec.image_size
+    return left / width, top / height, side / width, side / height
+
+
+def _resized(size: tuple[int, int], spec: TransformSpec) -> tuple[int, int]:
+    scale = spec.resize_side / min(size)
+    width, height = (max(spec.image_size, round(side * scale)) for side in size)
+    return width, height
 
 
 def decode_pixels(data: bytes, spec: TransformSpec) -> npt.NDArray[np.uint8]:

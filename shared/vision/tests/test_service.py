@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from shared.vision.occlusion import occlusion_map
 from shared.vision.payload import MAX_IMAGES
@@ -113,6 +114,19 @@ def test_explain_points_at_what_the_model_looks_at(tmp_path: Path) -> None:
     assert found.shape == (7, 7)
     assert found[0, 0] > 0.01
     assert np.abs(found[3:, 3:]).max() < 1e-6
+
+
+def test_explain_says_which_part_of_the_image_its_map_is_of(predictor: Predictor) -> None:
+    """Whoever draws the map over the image has only the image."""
+    service = PredictionService(predictor, "7")
+    stream = io.BytesIO()
+    Image.new("RGB", (64, 32)).save(stream, format="PNG")
+    work = ask(service, stream.getvalue(), attributes="explain=true")
+    (prediction,) = document(work)["predictions"]
+    spec = predictor.transform
+    seen = spec.image_size / spec.resize_side  # of the shorter side
+    area = prediction["explanation"]["area"]
+    assert area == pytest.approx([(1 - seen / 2) / 2, (1 - seen) / 2, seen / 2, seen], abs=0.02)
 
 
 def test_the_occlusion_map_covers_the_whole_image(predictor: Predictor) -> None:
