@@ -36,7 +36,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-house test-components test-docker test-e2e test-labelstudio test-browser check check-stacks format lock tensorboard loop audit bench bench-images bench-serving soak fuzz serve clean
+.PHONY: help setup run test test-house test-components test-docker test-e2e test-labelstudio test-browser check check-stacks format lock tensorboard loop audit bench bench-images bench-serving soak fuzz serve web clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -66,6 +66,10 @@ PORT ?= 8080
 
 serve: $(READY) ## serve the newest approved package: make serve PORT=8080 NAME=scenes
 	@$(BIN)/python -m ci serve --port $(PORT) \
+		$(if $(filter file,$(origin NAME)),,--name '$(NAME)') $(ARGS)
+
+web: $(READY) ## show the web pages and serve what is approved: make web NAME=scenes ARGS="--port 8001"
+	@$(BIN)/python -m ci web $(if $(filter file,$(origin PORT)),,--port '$(PORT)') \
 		$(if $(filter file,$(origin NAME)),,--name '$(NAME)') $(ARGS)
 
 loop: $(READY) .venv-tools/label-studio/.ready ## play the labelling loop with a real Label Studio: make loop ARGS="--data images.zip"

@@ -41,6 +41,7 @@ COMMANDS = {
     "serve": "serve the newest approved package of this machine",
     "split_locks": "fit the images' locks to either build of PyTorch (make lock does)",
     "wake": "tell a stage's retrain that it is time to look: after a commit, by hand",
+    "web": "show the web pages on this machine, and serve what is approved",
     "soak": "many clients for minutes: every answer checked, memory watched",
 }
 

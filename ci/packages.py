@@ -23,25 +23,47 @@ class LocalPackage:
     archive: Path
 
 
+def approved(settings: Settings, group: str = "") -> list[ModelPackage]:
+    """Return the approved packages of a group, or of all, the newest first."""
+    return [package for package in reversed(_packages(settings, group)) if _is_approved(package)]
+
+
+def archive_of(settings: Settings, package: ModelPackage) -> Path:
+    """Return a package's model.tar.gz.
+
+    Raises:
+        NoPackageError: it is gone.
+    """
+    archive = Store(settings.home / "s3").path(package.model_data_url)
+    if not archive.exists():
+        raise NoPackageError(
+            f"registry: {package.arn} is approved, but {archive} is gone; register again: make run"
+        )
+    return archive
+
+
 def newest_approved(settings: Settings, group: str = "") -> LocalPackage:
     """Return the newest approved package of a group, or of all.
 
     Raises:
         NoPackageError: there is none; the message says how to get one.
     """
-    registry = FileRegistry(settings.home / "registry.json", settings.region)
-    packages = list(reversed(registry.list(group))) if group else registry.oldest_first()
-    approved = [package for package in packages if package.status == "Approved"]
-    if not approved:
+    found = approved(settings, group)
+    if not found:
+        packages = _packages(settings, group)
         waiting = [package for package in packages if package.status != "Rejected"]
         raise NoPackageError(_how_to_get_one(waiting, group))
-    newest = approved[-1]
-    archive = Store(settings.home / "s3").path(newest.model_data_url)
-    if not archive.exists():
-        raise NoPackageError(
-            f"registry: {newest.arn} is approved, but {archive} is gone; register again: make run"
-        )
-    return LocalPackage(newest, archive)
+    return LocalPackage(found[0], archive_of(settings, found[0]))
+
+
+def _packages(settings: Settings, group: str) -> list[ModelPackage]:
+    """Return the packages of a group, or of all, the oldest first."""
+    registry = FileRegistry(settings.home / "registry.json", settings.region)
+    return list(reversed(registry.list(group))) if group else list(registry.oldest_first())
+
+
+def _is_approved(package: ModelPackage) -> bool:
+    return package.status == "Approved"
 
 
 def _how_to_get_one(waiting: list[ModelPackage], group: str) -> str:

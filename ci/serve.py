@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = settings.home / "endpoint"
     example = _write_example(found, folder)
     process = subprocess.Popen(
-        [*_command(found, port, folder), *flags],
+        [*endpoint_command(found, port, folder), *flags],
         cwd=REPOSITORY,
         stdout=subprocess.DEVNULL,  # metrics for CloudWatch; the folder has a copy
     )
@@ -66,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status if status >= 0 else 128 - status
 
 
-def _command(found: LocalPackage, port: int, folder: Path) -> list[str]:
+def endpoint_command(found: LocalPackage, port: int, folder: Path) -> list[str]:
+    """Return what serves a package; what it records goes to `folder`."""
     command = [sys.executable, "-m", "components.inference", "serve"]
     flags = {
         "--model": found.archive,
@@ -75,6 +76,15 @@ def _command(found: LocalPackage, port: int, folder: Path) -> list[str]:
         "--sink": folder,
     }
     return command + [str(word) for pair in flags.items() for word in pair]
+
+
+def is_healthy(port: int, timeout_s: float = 5.0) -> bool:
+    """Tell whether /ping answers 200: the model has answered its golden images rightly."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=timeout_s):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
 
 
 def _check_free(port: int) -> None:
@@ -98,11 +108,9 @@ def _write_example(found: LocalPackage, folder: Path) -> Path:
 def _is_ready(process: subprocess.Popen[bytes], port: int) -> bool:
     """Wait until /ping answers 200; False where the server ends before."""
     while process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5):
-                return True
-        except (urllib.error.URLError, OSError):
-            time.sleep(_POLL_S)
+        if is_healthy(port):
+            return True
+        time.sleep(_POLL_S)
     return False
 
 
