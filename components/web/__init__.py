@@ -1,0 +1,1 @@
+"""The pages: a consumer's, an operator's, and the JSON API below both."""
