@@ -62,9 +62,9 @@ class Workshop:
         }
 
 
-@pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    root = tmp_path / "repository"
+def make_workshop(folder: Path) -> Workshop:
+    """Lay out a workshop below a folder."""
+    root = folder / "repository"
     for name in COMPONENTS:
         folder = root / "components" / name
         folder.mkdir(parents=True)
@@ -74,9 +74,14 @@ def workshop(tmp_path: Path) -> Workshop:
         (folder / "__init__.py").write_text('"""A fake."""\n')
     (root / "shared").symlink_to(REPOSITORY / "shared")
     (root / "containers").symlink_to(REPOSITORY / "containers")
-    home = tmp_path / "home"
+    home = folder / "home"
     environ = {"PATH": os.environ["PATH"], "VISIONLOOP_HOME": str(home)}
     return Workshop(root, home, environ)
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    return make_workshop(tmp_path)
 
 
 @pytest.fixture
