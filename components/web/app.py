@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 from components.web import classify, login
 from components.web.access import Needs, Role, needs
 from components.web.audit import AuditLog
+from components.web.headers import Headers
 from components.web.model import Model
 from components.web.operator.routes import ROUTERS
 from components.web.operator.services import Operations
@@ -30,7 +31,6 @@ from components.web.pages import STATIC
 from components.web.problem import tell_errors
 from components.web.rate import Rate
 from components.web.receipts import Receipts
-from components.web.headers import Headers
 from components.web.settings import Settings
 from shared.component.body_limit import App, BodyLimit
 from shared.component.feedback import FeedbackBox

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs
 
 import httpx2
 from authlib.integrations.base_client import OAuthError
@@ -42,7 +42,7 @@ def router(settings: Settings) -> APIRouter:
     return made
 
 
-def show_login(request: Request, next: str = "/") -> Response:  # noqa: A002 - the address says so
+def show_login(request: Request, next: str = "/") -> Response:
     """The page that asks who it is."""
     if visitor_of(request).role is not Role.OUTSIDER:
         return RedirectResponse(_own_page(next), 303)
@@ -87,7 +87,7 @@ class Pool:
         )
         self._client = oauth.create_client("pool")
 
-    async def start(self, request: Request, next: str = "/") -> Response:  # noqa: A002
+    async def start(self, request: Request, next: str = "/") -> Response:
         """Send the browser to the pool's login."""
         request.session["next"] = _own_page(next)
         back = f"{self._settings.public_url.rstrip('/')}/login/callback"

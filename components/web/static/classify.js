@@ -218,8 +218,13 @@ function tell() {
   const isDone = done === total;
   const good = done - problems.length;
   const words = isDone ? `${good} of ${total} classified.` : `Classifying ${done + 1} of ${total} …`;
-  status.textContent = [words, ...problems].join(" ");
-  status.classList.toggle("bad", isDone && problems.length > 0);
+  const lines = problems.map((problem) => {
+    const line = document.createElement("span");
+    line.className = "bad line";
+    line.textContent = problem;
+    return line;
+  });
+  status.replaceChildren(words, ...lines);
 }
 
 for (const id of ["choose", "photo"]) {
