@@ -70,11 +70,13 @@ class Program:
             return file.read()[-_SAID_CHARS:].decode(errors="replace").strip()
 
     def reason(self) -> str:
-        """Return in a line why it has ended: its error, or else its last words."""
+        """Return in a line why it has ended: its error, or how and with what last words."""
         lines = self.said().splitlines()
-        errors = [line for line in lines if line.startswith("error: ")]
-        status = f"exit status {self.process.poll()}"
-        return (errors or lines or [f"{self.name} ended with {status} and no word"])[-1]
+        if errors := [line for line in lines if line.startswith("error: ")]:
+            return errors[-1].removeprefix("error: ")
+        status = self.process.poll() or 0
+        how = f"exit status {status}" if status >= 0 else signal.Signals(-status).name
+        return f"{self.name} ended with {how}; {lines[-1] if lines else 'it said nothing'}"
 
     def ask_to_end(self) -> None:
         if self.is_running:
