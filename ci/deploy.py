@@ -37,6 +37,8 @@ Json = dict[str, Any]
 _PROJECT = re.compile("[a-z][a-z0-9-]{1,19}")
 _STAGE = re.compile("[a-z][a-z0-9]{0,9}")
 _PATH_OF = re.compile(r"^/visionloop/dev/")  # as the templates' defaults have it
+# Images that functions run, by the parameter that takes them.
+_IMAGES = {"PredictImage": "serverless", "WebImage": "web"}
 _EVERYWHERE = {"Project", "Stage"}
 
 
@@ -200,8 +202,8 @@ class Stage:
             return self.bucket("artifacts")
         if component := component_of_parameter(parameter):
             return self._code(component).key
-        if parameter == "PredictImage":
-            pushed = read_pushed(self.home).get("serverless")
+        if component := _IMAGES.get(parameter):
+            pushed = read_pushed(self.home).get(component)
             return pushed.uri if pushed else None
         return None
 

@@ -13,7 +13,17 @@ from ci.errors import TemplateError
 Json = dict[str, Any]
 STACKS = Path("ci/stacks")
 # In the order of deployment (ci/stacks/README.md); what is not named comes after them.
-ORDER = ("foundation", "parameters", "registry", "triggers", "deploy", "labeling", "observe", "ci")
+ORDER = (
+    "foundation",
+    "parameters",
+    "registry",
+    "triggers",
+    "deploy",
+    "labeling",
+    "observe",
+    "api",
+    "ci",
+)
 _WHOLE = {"Ref", "Condition"}  # their long forms have no "Fn::" before them
 
 
