@@ -7,18 +7,21 @@ AWS_REGION           of what is asked
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import urlsplit
 
-from shared.component.errors import UsageError
+from shared.component.errors import InputError, UsageError
 
 COGNITO = "cognito"
 CLOUDWATCH = "cloudwatch"
 KEY_VARIABLE = "VISIONLOOP_WEB_KEY"
 _LEAST_KEY = 32
+# docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateModelPackageGroup.html
+_NAME = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -54,6 +57,7 @@ class Settings:
         """Return the settings that belong together.
 
         Raises:
+            InputError: no pipeline can have that name.
             UsageError: the login does not fit the address, or lacks what it needs.
         """
         region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
@@ -84,6 +88,10 @@ class Settings:
         return self.max_image_mb << 20
 
     def _check(self, is_on_lambda: bool) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise InputError(
+                f"web: no pipeline is called {self.name!r}; pass --name: letters, digits, dashes"
+            )
         if self.login == COGNITO:
             for name in ("public_url", "issuer", "client_id"):
                 if not getattr(self, name):

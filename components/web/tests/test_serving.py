@@ -113,5 +113,5 @@ def test_an_http_api_gets_the_same_pages_and_predictions(house: House) -> None:
 
 
 def test_a_handler_without_an_application_says_how_to_get_one() -> None:
-    with pytest.raises(RuntimeError, match="start python -m components.web"):
+    with pytest.raises(RuntimeError, match="there is no application"):
         Handler()(event("GET", "/"), None)

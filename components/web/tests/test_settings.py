@@ -6,7 +6,7 @@ import pytest
 
 from components.web.settings import KEY_VARIABLE, read_key
 from components.web.tests.house import settings_of
-from shared.component.errors import UsageError
+from shared.component.errors import InputError, UsageError
 
 COGNITO = {
     "login": "cognito",
@@ -36,6 +36,12 @@ def test_the_login_of_this_machine_is_none_on_the_web_or_on_lambda() -> None:
 def test_cognito_needs_its_addresses(name: str) -> None:
     with pytest.raises(UsageError, match=f"needs {name}"):
         settings_of(**COGNITO | {name: ""})
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a b", "-a", "x" * 64])
+def test_a_name_that_no_pipeline_has_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="no pipeline is called"):
+        settings_of(name=name)
 
 
 def test_sessions_do_not_travel_in_the_clear() -> None:
