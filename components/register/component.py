@@ -26,6 +26,9 @@ from shared.vision.report import read_report
 log = logging.getLogger(__name__)
 _ONNX_TOLERANCE = 1e-4  # what train allows, here on images of the frozen test split
 
+# Of evaluate's report.json: what people look at beside the scalars before they approve.
+_MEASURED = ("accuracy_interval_95", "robustness", "epsilons_of_255", "champion")
+
 
 def run(
     *,
@@ -44,7 +47,8 @@ def run(
 ) -> None:
     """Write `package`/model.tar.gz and `report`/index.html with statistics.json."""
     evaluation = _read_evaluation(metrics)
-    quality = read_report(evaluation_report)["multiclass_classification_metrics"]
+    measured = read_report(evaluation_report)
+    quality = measured["multiclass_classification_metrics"]
     data = Dataset.open(dataset)
     with open_bundle(model) as trained, tempfile.TemporaryDirectory(prefix="package-") as scratch:
         if trained.info.dataset_fingerprint != data.info.fingerprint:
@@ -67,7 +71,9 @@ def run(
         ]
         write_page(report / "index.html", final.info, data.info, evaluation, chapters)
     write_json(report / "statistics.json", {"multiclass_classification_metrics": quality})
-    write_json(report / "report.json", evaluation | {"golden_images": len(golden)})
+    told = {name: measured[name] for name in _MEASURED if name in measured}
+    facts = {"golden_images": len(golden), "model": _facts(final.info)}
+    write_json(report / "report.json", evaluation | told | facts)
     size = (package / ARCHIVE).stat().st_size
     log.info("package: %s, %.1f MB, %d golden images", ARCHIVE, size / 1e6, len(golden))
 
@@ -85,6 +91,17 @@ def _assemble(folder: Path, trained: Bundle, scalars: dict[str, float], detector
         metrics=trained.info.metrics | {f"test_{name}": v for name, v in scalars.items()},
     )
     return write_bundle(folder, info)
+
+
+def _facts(info: BundleInfo) -> dict[str, Any]:
+    """Return what was trained, and on what."""
+    return {
+        "name": info.model_name,
+        "image_size": info.transform.image_size,
+        "classes": len(info.classes),
+        "dataset_fingerprint": info.dataset_fingerprint,
+        "code_version": info.code_version,
+    }
 
 
 def _without_differing_onnx(bundle: Bundle) -> BundleInfo:

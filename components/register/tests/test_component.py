@@ -35,6 +35,10 @@ METRICS = {
     "temperature": 1.7,
     "regression": 0.0,
 }
+MEASURED = {
+    "robustness": {"clean": 0.9, "corruptions": {"snow": [0.8, 0.7, 0.6, 0.5, 0.4]}},
+    "champion": {"none": "there is no approved model yet"},
+}
 CHAPTERS = {
     "data_report": "Data",
     "evaluation_report": "Evaluation",
@@ -46,7 +50,7 @@ CHAPTERS = {
 def write_chapter(folder: Path, title: str) -> Path:
     report = Report(title, f"What {title} found.")
     report.section(f"Section of {title}").text(f"Words of {title}.")
-    report.write(folder, {"multiclass_classification_metrics": QUALITY})
+    report.write(folder, {"multiclass_classification_metrics": QUALITY} | MEASURED)
     return folder
 
 
@@ -169,6 +173,21 @@ def test_more_golden_images_than_there_are_take_all(inputs, tmp_path):
         entries = json.loads((bundle.folder / "golden" / "golden.json").read_text())["images"]
     assert len({entry["file"] for entry in entries}) == 15
     assert json.loads((report / "report.json").read_text())["golden_images"] == 15
+
+
+def test_the_report_tells_what_people_look_at_before_they_approve(inputs, tmp_path):
+    archive, report = register(inputs, tmp_path / "out")
+    document = json.loads((report / "report.json").read_text())
+    assert document["metrics"] == METRICS
+    assert {name: document[name] for name in MEASURED} == MEASURED
+    with open_bundle(archive) as bundle:
+        assert document["model"] == {
+            "name": bundle.info.model_name,
+            "image_size": bundle.info.transform.image_size,
+            "classes": 3,
+            "dataset_fingerprint": bundle.info.dataset_fingerprint,
+            "code_version": bundle.info.code_version,
+        }
 
 
 def test_the_same_inputs_give_the_same_bytes(inputs, tmp_path):
