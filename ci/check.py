@@ -15,6 +15,7 @@ from ci.dockerfiles import check_dockerfile
 from ci.hadolint import check_dockerfiles, find_hadolint
 from ci.locks import check_locks
 from ci.parameters import check_parameters, fix_parameters
+from ci.pipeline_parameters import check_pipeline_parameters, fix_pipeline_parameters
 from ci.port_tables import check_table, fix_table
 from ci.problems import REPOSITORY, Problem, component_folders
 from ci.stack_rules import check_stacks
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None, root: Path = REPOSITORY) -> int:
             if not list(_check_anatomy(folder)):
                 fix_table(folder / "README.md", load_spec(folder))
         fix_parameters(root)
+        fix_pipeline_parameters(root)
         if (root / STACKS).is_dir():
             write_text(root / PICTURE, picture(root))
     problems = list(find_problems(root))
@@ -60,6 +62,7 @@ def find_problems(root: Path) -> Iterator[Problem]:
             yield Problem(problem.path.relative_to(root), problem.message)
     yield from check_locks(root)
     yield from check_parameters(root)
+    yield from check_pipeline_parameters(root)
     yield from check_stacks(root)
     if (root / STACKS).is_dir():
         yield from check_diagram(root)
