@@ -1,0 +1,1 @@
+"""What an operator sees and does: runs, models, live figures, labels, parameters, data."""
