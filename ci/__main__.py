@@ -23,6 +23,7 @@ COMMANDS = {
     "bench_memory": "measure the endpoint's memory in its image under load, as JSON",
     "bench_learning": "measure what people's labels are worth, chosen by doubt or by chance",
     "bench_serving": "measure the endpoint beside its limit and other servers, as JSON",
+    "bench_web": "measure the pages: weight, first paint, many visitors at once, as JSON",
     "bench_images": "measure size, build time and start of the images, as JSON",
     "build": "make the components' images that are not there yet",
     "changed": "list the images that a range of commits would rebuild, and why",

@@ -202,8 +202,8 @@ class Stage:
             return self.bucket("artifacts")
         if component := component_of_parameter(parameter):
             return self._code(component).key
-        if component := _IMAGES.get(parameter):
-            pushed = read_pushed(self.home).get(component)
+        if image := _IMAGES.get(parameter):
+            pushed = read_pushed(self.home).get(image)
             return pushed.uri if pushed else None
         return None
 

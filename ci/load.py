@@ -22,6 +22,7 @@ class Load:
 
     latencies_ms: of every request, sorted.
     wrong: answers whose status or content was not as expected.
+    told: what `tell` read from the headers of right answers, in no order.
     """
 
     clients: int
@@ -29,6 +30,7 @@ class Load:
     latencies_ms: list[float] = field(default_factory=list)
     wrong: int = 0
     first_wrong: str = ""
+    told: list[float] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
@@ -47,6 +49,7 @@ class Target:
 
     bodies: one request's body each, taken in turn.
     check: says whether the answer to body number n is right.
+    tell: takes a figure from an answer's headers, names in lower case; None: none is wanted.
     """
 
     port: int
@@ -54,12 +57,13 @@ class Target:
     headers: tuple[tuple[str, str], ...]
     bodies: Sequence[bytes]
     check: Callable[[int, bytes], bool]
+    tell: Callable[[list[tuple[bytes, bytes]]], float] | None = None
 
     def message(self, number: int) -> bytes:
         body = self.bodies[number]
         lines = "".join(f"{name}: {value}\r\n" for name, value in self.headers)
-        head = f"POST {self.path} HTTP/1.1\r\nHost: x\r\n{lines}Content-Length: {len(body)}\r\n\r\n"
-        return head.encode() + body
+        head = f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}"
+        return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def measure(target: Target, clients: int, seconds: float, warm_s: float = 0.5) -> Load:
@@ -110,6 +114,8 @@ async def _client(
             found.first_wrong = found.first_wrong or f"{status} {body[:200]!r}"
         elif begun >= start and ended <= end:
             found.latencies_ms.append(1e3 * (ended - begun))
+            if target.tell is not None:
+                found.told.append(target.tell(connection.headers))
         number = (number + 1) % len(messages)
     connection.close()
 
@@ -125,6 +131,7 @@ class _Connection(asyncio.Protocol):
         self._waiting = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
         self._body: list[bytes] = []
+        self.headers: list[tuple[bytes, bytes]] = []
         self._transport.write(message)
         return await self._waiting
 
@@ -137,6 +144,9 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result((0, b"connection lost"))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
 
     def on_body(self, body: bytes) -> None:
         self._body.append(body)
