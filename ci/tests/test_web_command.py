@@ -146,6 +146,18 @@ def test_a_second_one_on_the_same_home_is_refused(tmp_path: Path) -> None:
             assert "another `ci web` runs on" in other.stderr.read()
 
 
+def test_what_a_killed_one_has_left_is_ended_by_the_next(tmp_path: Path) -> None:
+    with web(tmp_path) as process:
+        _lines(process)
+        left = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        assert process.wait(30) < 0
+    assert any(each.is_running() for each in left)
+    with web(tmp_path) as process:
+        _lines(process)
+        assert_all_gone(left)
+
+
 def test_pages_that_do_not_start_are_an_error_in_their_words(tmp_path: Path) -> None:
     with web(tmp_path, "--fail") as process:
         assert process.wait(30) == 1

@@ -19,7 +19,7 @@ from ci.packages import LocalPackage
 from ci.tests.live import assert_all_gone, wait_until
 from ci.tests.packages import register
 from ci.web.deployer import Deployer
-from ci.web.programs import Program, environ, served_command
+from ci.web.programs import OPERATOR_PATH, Program, environ, served_command
 from shared.pipeline.local_aws.runtime import Route
 from shared.pipeline.local_aws.server import local_aws
 from shared.pipeline.registry import FileRegistry
@@ -112,6 +112,9 @@ def first(place: Place) -> str:
     sagemaker = place.client("sagemaker")
     with pytest.raises(ClientError, match="Could not find endpoint"):
         sagemaker.describe_endpoint(EndpointName=NAME)
+    place.client("ssm").put_parameter(
+        Name=f"{OPERATOR_PATH}/Minimum-Label-Detection-Confidence", Value="55.5", Type="String"
+    )
     arn = place.add()
     wait_until((place.home / "serving.json").exists)
     assert place.describe()["EndpointStatus"] == "Creating"
@@ -200,6 +203,17 @@ def test_what_does_not_come_up_changes_nothing_and_is_told(
     place.await_version(first)
 
 
+def test_withdrawn_with_none_other_approved_it_goes_on_serving_and_that_is_told(
+    place: Place, first: str
+) -> None:
+    place.decide(first, "Rejected")
+    wait_until(lambda: "none is approved" in place.describe().get("FailureReason", ""))
+    assert place.served() == "1"
+    place.decide(first, "Approved")
+    wait_until(lambda: "FailureReason" not in place.describe())
+    assert place.describe()["EndpointStatus"] == "InService"
+
+
 def test_an_endpoint_that_is_killed_comes_back(place: Place, first: str) -> None:
     (program,) = [each for each in place.programs if each.is_running]
     family = psutil.Process(program.process.pid).children(recursive=True)
@@ -222,6 +236,11 @@ def test_the_containers_errors_come_as_awss_runtime_gives_them(place: Place, fir
     assert said["ResponseMetadata"]["HTTPStatusCode"] == 424
     assert said["OriginalStatusCode"] == 422
     assert "UndecodableImage" in said["OriginalMessage"]
+
+
+def test_the_endpoint_obeys_operators(place: Place, first: str) -> None:
+    log = place.home / "endpoint.log"
+    wait_until(lambda: "min_confidence=55.5" in log.read_text())
 
 
 def test_options_reach_the_endpoint(place: Place, first: str) -> None:

@@ -29,6 +29,7 @@ from filelock import FileLock, Timeout
 from ci.packages import LocalPackage, approved
 from ci.served import free_port
 from ci.web.deployer import Deployer
+from ci.web.ledger import Ledger
 from ci.web.programs import Program, answers, environ, pages_command, served_command
 from shared.component.errors import UsageError, VisionloopError
 from shared.pipeline.local_aws.executions import Executions
@@ -87,7 +88,7 @@ def main(argv: Sequence[str] | None = None, pages: Pages = pages_command) -> int
     def stop(number: int, _frame: FrameType | None) -> None:
         told.append(number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # HUP: the terminal is closed
         signal.signal(number, stop)
     run(place, pages, lambda: bool(told))
     return 0
@@ -102,12 +103,14 @@ def run(place: Place, pages: Pages, is_told: Callable[[], bool]) -> None:
     """
     with ExitStack() as stack:
         stack.enter_context(_alone(place.settings.home))
+        ledger = Ledger(place.settings.home / "programs.jsonl")
+        ledger.end_leftovers()
         _check_free(place.port)
         route = Route()
         aws_url = stack.enter_context(local_aws(place.settings, route, place.aws_port))
-        stack.enter_context(_deploying(place, route, aws_url))
-        program = stack.enter_context(_showing(place, pages, aws_url, is_told))
-        if not is_told():
+        stack.enter_context(_deploying(place, route, aws_url, ledger))
+        program = stack.enter_context(_showing(place, pages, aws_url, ledger))
+        if _await_pages(place, program, is_told):
             sys.stdout.writelines(f"{line}\n" for line in _invitation(place, aws_url))
             sys.stdout.flush()
         while not is_told():
@@ -152,17 +155,19 @@ def _check_free(port: int) -> None:
 
 
 @contextmanager
-def _deploying(place: Place, route: Route, aws_url: str) -> Iterator[None]:
+def _deploying(place: Place, route: Route, aws_url: str, ledger: Ledger) -> Iterator[None]:
     """Deploy what is approved while the block runs; afterwards nothing serves."""
     settings = place.settings
 
     def launch(found: LocalPackage, port: int) -> Program:
-        return Program.start(
+        program = Program.start(
             "endpoint",
             served_command(settings, place.name, found, port),
             environ(settings, aws_url, "endpoint"),
             settings.home / "logs" / "endpoint.log",
         )
+        ledger.add(program.process.pid)
+        return program
 
     deployer, stop = Deployer(settings, place.name, route, launch), threading.Event()
     thread = threading.Thread(target=deployer.run, args=(stop,), name="deployer")
@@ -175,10 +180,8 @@ def _deploying(place: Place, route: Route, aws_url: str) -> Iterator[None]:
 
 
 @contextmanager
-def _showing(
-    place: Place, pages: Pages, aws_url: str, is_told: Callable[[], bool]
-) -> Iterator[Program]:
-    """Run the pages' program while the block runs; give it once it answers."""
+def _showing(place: Place, pages: Pages, aws_url: str, ledger: Ledger) -> Iterator[Program]:
+    """Run the pages' program while the block runs."""
     settings = place.settings
     program = Program.start(
         "pages",
@@ -186,15 +189,27 @@ def _showing(
         environ(settings, aws_url, "web"),
         settings.home / "logs" / "web.log",
     )
+    ledger.add(program.process.pid)
     try:
-        deadline = time.monotonic() + _PAGES_START_S
-        while not is_told() and not answers(f"http://127.0.0.1:{place.port}/"):
-            if not program.is_running or time.monotonic() > deadline:
-                raise WebError(f"web: the pages do not start: {program.reason()}")
-            _wait(program)
         yield program
     finally:
         program.end()
+
+
+def _await_pages(place: Place, program: Program, is_told: Callable[[], bool]) -> bool:
+    """Wait until the pages answer; False: it was told to stop before.
+
+    Raises:
+        WebError: they have ended, or take too long.
+    """
+    deadline = time.monotonic() + _PAGES_START_S
+    while not answers(f"http://127.0.0.1:{place.port}/"):
+        if is_told():
+            return False
+        if not program.is_running or time.monotonic() > deadline:
+            raise WebError(f"web: the pages do not start: {program.reason()}; see {program.log}")
+        _wait(program)
+    return True
 
 
 def _wait(program: Program) -> None:

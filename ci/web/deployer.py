@@ -148,8 +148,10 @@ class Deployer:
             return
         self._approved = approved(self.settings, self.name)
         self._stamp = stamp
-        if self._failed:
-            self._failed, self._failure = set(), ""
+        self._failed, self._failure = set(), ""
+        if self._live and self._served and not self._approved:
+            self._failure = f"version {self._served.version} was withdrawn, and none is approved"
+            log.warning("deploy: %s: it goes on serving", self._failure)
 
     def _newest(self) -> ModelPackage | None:
         """Return what is wanted: where nothing good is approved, what serves goes on."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.component.files import write_json
+from shared.pipeline.errors import ExecutionError
 
 FILE = "serving.json"
 
@@ -56,11 +57,19 @@ class Serving:
 
     @classmethod
     def load(cls, home: Path) -> Serving | None:
-        """Return what is known of the endpoint, None where there never was one."""
+        """Return what is known of the endpoint, None where there never was one.
+
+        Raises:
+            ExecutionError: the file says something else.
+        """
         try:
             body: dict[str, Any] = json.loads((home / FILE).read_text())
+            for name in ("current", "pending"):
+                body[name] = Deployment(**body[name]) if body[name] else None
+            return cls(**body | {"known": tuple(Deployment(**each) for each in body["known"])})
         except FileNotFoundError:
             return None
-        for name in ("current", "pending"):
-            body[name] = Deployment(**body[name]) if body[name] else None
-        return cls(**body | {"known": tuple(Deployment(**each) for each in body["known"])})
+        except (ValueError, KeyError, TypeError) as err:
+            raise ExecutionError(
+                f"local AWS: {home / FILE} is damaged: {err}; remove it, and `ci web` deploys anew"
+            ) from err

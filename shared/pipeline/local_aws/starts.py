@@ -143,7 +143,7 @@ class Starts:
         """Wait until a process has an execution or is gone; None: it never had one."""
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
-            is_there = psutil.pid_exists(process_id)
+            is_there = _is_alive(process_id)
             if found := self._of(name, process_id, start):
                 return found
             if not is_there:
@@ -165,6 +165,14 @@ class Starts:
         folder = self.executions.folder(execution.arn)
         if folder:
             write_json(folder / STARTED, {**told, "Caller": call.caller})
+
+
+def _is_alive(process_id: int) -> bool:
+    """Tell whether a process runs; one that nobody has collected yet does not."""
+    try:
+        return bool(psutil.Process(process_id).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _process_of(execution: Execution) -> psutil.Process | None:

@@ -62,9 +62,9 @@ class Workshop:
         }
 
 
-def make_workshop(folder: Path) -> Workshop:
+def make_workshop(place: Path) -> Workshop:
     """Lay out a workshop below a folder."""
-    root = folder / "repository"
+    root = place / "repository"
     for name in COMPONENTS:
         folder = root / "components" / name
         folder.mkdir(parents=True)
@@ -74,7 +74,7 @@ def make_workshop(folder: Path) -> Workshop:
         (folder / "__init__.py").write_text('"""A fake."""\n')
     (root / "shared").symlink_to(REPOSITORY / "shared")
     (root / "containers").symlink_to(REPOSITORY / "containers")
-    home = folder / "home"
+    home = place / "home"
     environ = {"PATH": os.environ["PATH"], "VISIONLOOP_HOME": str(home)}
     return Workshop(root, home, environ)
 
