@@ -132,11 +132,20 @@ class Executions:
             raise ExecutionError(
                 f"local: {folder / 'execution.json'} is no execution: {err}; move it away"
             ) from err
+        execution.steps = {step.name: _with_job(step, folder) for step in execution.steps.values()}
         if execution.status in ENDED:
             return replace(execution, steps=_ended(execution.steps.values()))
         if (folder / _STOPPING).exists():
             return replace(execution, status="Stopping")
         return execution
+
+
+def _with_job(step: StepRecord, folder: Path) -> StepRecord:
+    """Name the job of a step that runs: the file is written before the step has said it."""
+    log = folder / step.name / "log.txt"
+    if step.job or step.cached_from or not log.is_file():
+        return step
+    return replace(step, job=f"{folder.name}-{step.name}", log=str(log))
 
 
 def _ended(steps: Iterable[StepRecord]) -> dict[str, StepRecord]:

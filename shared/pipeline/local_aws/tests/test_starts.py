@@ -94,10 +94,26 @@ def test_a_refused_token_may_ask_again(place: Place) -> None:
     wait_until(lambda: _status(sagemaker, arn) == "Succeeded")
 
 
+def _messages(place: Place, arn: str) -> list[str]:
+    """Return the log of the training that runs, found as an operator's page finds it."""
+    steps = place.client("sagemaker").list_pipeline_execution_steps(PipelineExecutionArn=arn)
+    (train,) = [each for each in steps["PipelineExecutionSteps"] if each["StepName"] == "Train"]
+    name = train["Metadata"]["TrainingJob"]["Arn"].rpartition("/")[2]
+    job = place.client("sagemaker").describe_training_job(TrainingJobName=name)
+    assert job["TrainingJobStatus"] == "InProgress"
+    logs, group = place.client("logs"), "/aws/sagemaker/TrainingJobs"
+    (stream,) = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{name}/")[
+        "logStreams"
+    ]
+    events = logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])
+    return [event["message"] for event in events["events"]]
+
+
 def test_a_stopped_execution_is_stopping_then_stopped_and_leaves_nothing(hanging: Place) -> None:
     sagemaker = hanging.client("sagemaker")
     arn = _start(sagemaker, Optimizer="hang")
     pids = _pids(hanging)
+    assert _messages(hanging, arn) == ["epoch=1 val_f1=0.71", "progress=3/4 unit=batches"]
     sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken=TOKEN)
     assert _status(sagemaker, arn) in ("Stopping", "Stopped")
     wait_until(lambda: _status(sagemaker, arn) == "Stopped")
