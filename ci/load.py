@@ -50,6 +50,7 @@ class Target:
     bodies: one request's body each, taken in turn.
     check: says whether the answer to body number n is right.
     tell: takes a figure from an answer's headers, names in lower case; None: none is wanted.
+    every_s: a client asks again so long after it asked, where it was answered by then; 0: at once.
     """
 
     port: int
@@ -58,6 +59,7 @@ class Target:
     bodies: Sequence[bytes]
     check: Callable[[int, bytes], bool]
     tell: Callable[[list[tuple[bytes, bytes]]], float] | None = None
+    every_s: float = 0.0
 
     def message(self, number: int) -> bytes:
         body = self.bodies[number]
@@ -106,6 +108,7 @@ async def _client(
     loop = asyncio.get_running_loop()
     _, connection = await loop.create_connection(_Connection, "127.0.0.1", target.port)
     number = first % len(messages)
+    await asyncio.sleep(target.every_s * (first % 101) / 101)  # not all at one moment
     while (begun := time.perf_counter()) < end:
         status, body = await connection.exchange(messages[number])
         ended = time.perf_counter()
@@ -117,6 +120,8 @@ async def _client(
             if target.tell is not None:
                 found.told.append(target.tell(connection.headers))
         number = (number + 1) % len(messages)
+        if target.every_s:
+            await asyncio.sleep(max(0.0, begun + target.every_s - ended))
     connection.close()
 
 
