@@ -6,8 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from components.web.errors import BadInput
 from components.web.operator.asked import API, OPERATOR, Limit, Ops, Version, Writes
 from components.web.operator.package_records import (
     Approval,
@@ -32,17 +33,11 @@ PAGE_ANSWERS = {
 
 
 class Decide(Body):
-    """seen: the status that was looked at; another one since is a conflict."""
+    """comment: needed to reject. seen: the status that was looked at; another is a conflict."""
 
     decision: Decision
     comment: str = Field("", max_length=1000)
     seen: Approval | None = None
-
-    @model_validator(mode="after")
-    def _say_why(self) -> Decide:
-        if self.decision == "Rejected" and not self.comment.strip():
-            raise ValueError("say why a model is rejected; others will ask")
-        return self
 
 
 class Decided(Record):
@@ -69,6 +64,8 @@ def get_model(version: Version, ops: Ops) -> Package:
 def decide_on_model(version: Version, body: Decide, ops: Ops, diary: Writes) -> Decided:
     """Approve or reject a version; an approval deploys it, a rejection may roll back."""
     comment = body.comment.strip()
+    if body.decision == "Rejected" and not comment:
+        raise BadInput(f"models: say why version {version} is rejected; others will ask")
     before = ops.packages.decide(version, body.decision, comment, body.seen)
     diary.write("decide on model", f"version {version}", before, body.decision, comment)
     return Decided(version=version, before=before, status=body.decision)

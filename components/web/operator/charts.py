@@ -15,8 +15,8 @@ from typing import Literal
 from markupsafe import Markup, escape
 
 # Narrow on purpose: on a telephone the chart shrinks little, and its words stay legible.
-WIDTH, HEIGHT = 460, 230
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 14, 40
+WIDTH, HEIGHT = 460, 240
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 28, 40
 STYLES = 6  # as many series look different; the next begins again
 _GAP = 1.6  # of the distance between points: beyond it nothing was measured
 
@@ -105,7 +105,7 @@ def decades(label: str, values: Sequence[float], floor: float = 1e-12) -> Axis:
     least = max(min((value for value in values if value > 0), default=1e-2), floor)
     low = min(-2, math.floor(math.log10(least)))
     stride = max(1, math.ceil(-low / 5))
-    ticks = [(10.0**n, "1" if n == 0 else f"{10.0**n:g}") for n in range(0, low - 1, -stride)]
+    ticks = [(10.0**n, f"{10.0**n:g}" if n > -4 else f"1e{n}") for n in range(0, low - 1, -stride)]
     return Axis(10.0**low, 1.0, ticks, label)
 
 
@@ -150,17 +150,17 @@ def _grid(chart: Chart) -> str:
         parts.append(_text(word, x, foot + 17, "middle"))
     parts.append(f'<line class="axis" x1="{_LEFT}" x2="{right}" y1="{foot}" y2="{foot}"/>')
     parts.append(_text(chart.x.label, right, HEIGHT - 6, "end", "axis-label"))
-    parts.append(_text(chart.y.label, 2, 10, "start", "axis-label"))
+    parts.append(_text(chart.y.label, 2, 11, "start", "axis-label"))
     return "".join(parts)
 
 
 def _limits(chart: Chart) -> str:
+    """Draw the limits, and their words at the top, where no point hides them."""
     right, parts = WIDTH - _RIGHT, []
-    for value, word in chart.limits:
+    for number, (value, word) in enumerate(chart.limits):
         y = _place_y(chart, value)
-        above = y - 5 if y > _TOP + 16 else y + 14
         parts.append(f'<line class="limit" x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(_text(word, right, above, "end", "limit-label"))
+        parts.append(_text(f"- - {word}", right, 11 + 13 * number, "end", "limit-label"))
     return "".join(parts)
 
 
@@ -223,7 +223,7 @@ def _bars(chart: Chart) -> str:
 def _sample(kind: str, number: int) -> Markup:
     style = f"s{number % STYLES + 1}"
     drawn = (
-        f'<rect class="bar {style}" x="2" y="1" width="14" height="10"/>'
+        f'<rect class="bar {style}" x="10" y="1" width="16" height="10"/>'
         if kind == "bars"
         else f'<path class="line {style}" d="M0 6H26"/>'
     )

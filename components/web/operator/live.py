@@ -86,7 +86,7 @@ class Live(Record):
 
     @property
     def is_empty(self) -> bool:
-        return not (self.requests.points or self.p_value.points or self.classes)
+        return not (self.requests.total or self.p_value.points or self.classes)
 
 
 class LiveSource(Protocol):

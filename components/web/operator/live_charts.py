@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from components.web.operator import charts
+from components.web.operator import charts, words
 from components.web.operator.charts import Axis, Chart, Line
 from components.web.operator.live import Live, Point, Series
 
-_MOST_CLASSES = charts.STYLES - 1  # beyond them "others": more bars nobody tells apart
 _TICK_H = {1: 0.25, 6: 1, 24: 6, 168: 24}
 
 
@@ -55,7 +54,7 @@ def last_values(live: Live) -> list[Row]:
         _row("requests a minute", live.requests, lambda v: f"{v * 60 / live.period_s:,.3g}"),
         *(_row(f"latency p50, {s.name}", s, _ms) for s in live.latency_p50[:1]),
         *(_row(f"latency p99, {s.name}", s, _ms) for s in live.latency_p99[:1]),
-        *(_row(f"confidence, {s.name}", s, _percent) for s in live.confidence),
+        *(_row(f"confidence, {s.name}", s, words.percent) for s in live.confidence),
         _row("entropy, median", live.entropy, lambda v: f"{v:.3f} nats"),
     ]
     errors = sum(series.total for series in live.errors)
@@ -117,8 +116,9 @@ def _entropy(live: Live) -> Chart:
 
 
 def _classes(live: Live) -> Chart:
-    """Show the classes by their share, the rare ones together."""
-    shown, rest = live.classes[:_MOST_CLASSES], live.classes[_MOST_CLASSES:]
+    """Show the classes, the rare ones together where there are more than look different."""
+    most = charts.STYLES if len(live.classes) <= charts.STYLES else charts.STYLES - 1
+    shown, rest = live.classes[:most], live.classes[most:]
     lines = _lines(shown)
     if rest:
         sums: dict[float, float] = {}
@@ -196,7 +196,3 @@ def _row(name: str, series: Series, show: Callable[[float], str]) -> Row:
 
 def _ms(value: float) -> str:
     return f"{value:,.3g} ms"
-
-
-def _percent(value: float) -> str:
-    return f"{value:.1%}"

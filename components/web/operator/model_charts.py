@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from components.web.operator import charts
+from components.web.operator import charts, words
 from components.web.operator.charts import Axis, Chart, Line
 from components.web.operator.package_records import Confusion, Figures, Robustness
 
+_SAME = 5e-5  # nobody shows a figure so exactly
 _SHADES = 9  # classes shade-0 to shade-9 of operator.css
 # What is shown of a model, with what is better: 1 more, -1 less, 0 neither.
 METRICS: Sequence[tuple[str, str, int, bool]] = (
@@ -99,20 +100,13 @@ def compare(this: Figures, other: Figures) -> list[Compared]:
             continue
         mine, theirs = this.metrics[key], other.metrics[key]
         change = mine - theirs
-        better = {True: "better", False: "worse"}[change * direction > 0]
-        is_same = abs(change) < 5e-5
+        if abs(change) < _SAME:
+            change = 0.0
+        better = "better" if change * direction > 0 else "worse"
+        difference = _difference(change, is_share)
+        verdict = better if change else ""
         rows.append(
-            Compared(
-                name,
-                shown(mine, is_share),
-                shown(theirs, is_share),
-                "±0"
-                if is_same
-                else f"{100 * change:+.1f} points"
-                if is_share
-                else f"{change:+.3f}",
-                "" if is_same else better,
-            )
+            Compared(name, shown(mine, is_share), shown(theirs, is_share), difference, verdict)
         )
     return rows
 
@@ -124,7 +118,7 @@ def _difference(change: float, is_share: bool) -> str:
 
 
 def shown(value: float, is_share: bool) -> str:
-    return f"{value:.1%}" if is_share else f"{value:.3f}"
+    return words.percent(value) if is_share else words.number(value)
 
 
 def _accuracy(title: str, description: str, lines: list[Line], x: Axis, step: float) -> Chart:

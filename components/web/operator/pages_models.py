@@ -60,7 +60,7 @@ def show_model(request: Request, version: Version, ops: Ops) -> HTMLResponse:
         metrics=[
             (name, shown(figures.metrics[key], is_share))
             for name, key, is_share in rows
-            if key in figures.metrics
+            if key in figures.metrics and key != "macro_precision"
         ],
         compared=compare(figures, other.value.figures) if other.value else [],
         matrix=matrix(figures.confusion) if figures.confusion else [],

@@ -86,7 +86,7 @@ def chosen(definition: Definition, given: Mapping[str, str], champion: str) -> d
             f"run: there is no parameter '{unknown[0]}'; there are {', '.join(sorted(known))}"
         )
     values = {CHAMPION: champion} if CHAMPION in known and champion else {}
-    changed: dict[str, str] = Field(default_factory=dict)
+    changed: dict[str, str] = {}
     for name, text in (values | dict(given)).items():
         port = known[name]
         try:

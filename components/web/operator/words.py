@@ -74,6 +74,10 @@ def percent(share: float | None, digits: int = 1) -> str:
     return "none" if share is None else f"{100 * share:.{digits}f} %"
 
 
+def interval(low: float, high: float) -> str:
+    return f"95 % interval {percent(low)} to {percent(high)}"
+
+
 def number(value: float | None, digits: int = 3) -> str:
     return "none" if value is None else f"{value:.{digits}f}"
 
@@ -98,3 +102,12 @@ def name(state: str) -> str:
 
 def plural(value: int, one: str, many: str = "") -> str:
     return f"{value:,} {one if value == 1 else many or one + 's'}"
+
+
+def value(thing: object) -> str:
+    """Return what an audit entry holds, as a line."""
+    if thing is None:
+        return ""
+    if isinstance(thing, dict):
+        return ", ".join(f"{key} = {found}" for key, found in thing.items()) or "defaults"
+    return str(thing)
