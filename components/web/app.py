@@ -38,7 +38,8 @@ from shared.component.invoke import Ask, caller
 from shared.component.object_store import open_store
 
 _HOUR_S = 3600.0
-_YEAR = "public, max-age=31536000, immutable"  # the address changes with the content
+_YEAR = "public, max-age=31536000, immutable"
+_ANEW = "public, no-cache"  # kept, but its ETag is asked about
 
 
 def build(
@@ -146,15 +147,20 @@ def _machine() -> APIRouter:
 
 
 class _Static:
-    """Files, which a browser may keep for good."""
+    """Files: under an address with their content's hash for good, else asked for anew.
+
+    Scripts import one another by their plain names.
+    """
 
     def __init__(self, app: App) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kept = _YEAR if scope.get("query_string", b"").startswith(b"v=") else _ANEW
+
         async def tell(message: Any) -> None:
-            if message["type"] == "http.response.start" and message["status"] == 200:
-                message["headers"] = [*message["headers"], (b"cache-control", _YEAR.encode())]
+            if message["type"] == "http.response.start" and message["status"] in (200, 304):
+                message["headers"] = [*message["headers"], (b"cache-control", kept.encode())]
             await send(message)
 
         await self._app(scope, receive, tell)

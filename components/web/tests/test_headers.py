@@ -42,7 +42,12 @@ def test_what_is_refused_before_it_is_read_is_guarded_too(house: House) -> None:
 def test_pages_are_kept_nowhere_and_files_for_good(house: House) -> None:
     browser = house.outsider()
     assert browser.get("/login").headers["cache-control"] == "no-store"
-    assert "immutable" in browser.get("/static/app.css").headers["cache-control"]
+    (named,) = re.findall(r'href="(/static/app.css[^"]*)"', browser.get("/login").text)
+    assert "immutable" in browser.get(named).headers["cache-control"]
+    plain = browser.get("/static/shrink.js")
+    assert plain.headers["cache-control"] == "public, no-cache"
+    again = browser.get("/static/shrink.js", headers={"if-none-match": plain.headers["etag"]})
+    assert again.status_code == 304
     assert browser.get("/static/nothing.css").headers["cache-control"] == "no-store"
 
 
