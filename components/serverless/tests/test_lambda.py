@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from components.serverless.tests.events import http
-from components.serverless.tests.runtime_api import Function, running
 from shared.component.files import sha256_of, write_json
+from shared.component.tests.lambda_runtime import Function, running
 from shared.vision.bundle import Bundle, pack
 from shared.vision.golden import read_golden
 from shared.vision.tests.served import make_served_bundle
@@ -26,7 +26,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def function(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
     folder = tmp_path_factory.mktemp("model")
     pack(bundle.folder, folder / "model.tar.gz")  # as SageMaker and the image have it
-    with running("--model", str(folder), "--model-version", "7") as started:
+    with running("serverless", "--model", str(folder), "--model-version", "7") as started:
         yield started
 
 
@@ -71,7 +71,7 @@ def test_a_wrong_golden_answer_fails_the_init_in_one_line(tmp_path: Path) -> Non
     info = json.loads((tmp_path / "bundle.json").read_text())
     info["files"]["golden/golden.json"] = sha256_of(path)
     write_json(tmp_path / "bundle.json", info)
-    with running("--model", str(bundle.folder), is_asking=False) as function:
+    with running("serverless", "--model", str(bundle.folder), is_asking=False) as function:
         place, reason = function.api.said.get(timeout=60)
         assert function.process.wait(20) == 1
         lines = [n for n in function.log.read_text().splitlines() if n.startswith("error: ")]

@@ -187,6 +187,8 @@ def test_a_name_of_another_site_that_leads_here_is_refused() -> None:
     browser = open_house().outsider()
     assert browser.get("/login", headers={"host": "evil.example"}).status_code == 400
     assert browser.get("/login", headers={"host": "localhost:8000"}).status_code == 200
+    # Who looks after a container knows its address alone.
+    assert browser.get("/health", headers={"host": "10.0.0.7:8000"}).status_code == 200
 
 
 def test_too_many_requests_are_refused_and_told_when_to_come_back() -> None:

@@ -17,6 +17,7 @@ import pytest
 from components.web.app import guarded
 from components.web.lambda_handler import Handler
 from components.web.tests.house import PNG, House, csrf_in, open_house
+from shared.component.tests.lambda_runtime import running
 
 HOST = "127.0.0.1"
 
@@ -74,6 +75,24 @@ def event(method: str, path: str, body: bytes = b"", **headers: str) -> dict[str
         "body": base64.b64encode(body).decode() if body else None,
         "isBase64Encoded": bool(body),
     }
+
+
+def test_lambda_gets_the_pages_of_the_process_that_its_image_starts() -> None:
+    told = {
+        "VISIONLOOP_LOGIN": "cognito",
+        "VISIONLOOP_PUBLIC_URL": "https://pages.example",
+        "VISIONLOOP_ISSUER": "https://pool.example",
+        "VISIONLOOP_CLIENT_ID": "client",
+        "VISIONLOOP_WEB_KEY": "k" * 40,
+        "AWS_REGION": "us-east-1",
+    }
+    with running("web", **told) as function:
+        asked = event("GET", "/login")
+        asked["headers"]["host"] = "pages.example"
+        answer = function.api.invoke(asked)
+        assert (answer["statusCode"], "/login/start" in answer["body"]) == (200, True)
+        wrong = function.api.invoke(event("GET", "/login"))
+        assert wrong["statusCode"] == 400  # another's name
 
 
 @pytest.fixture(scope="module")

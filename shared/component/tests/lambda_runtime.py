@@ -56,8 +56,10 @@ class Function:
 
 
 @contextmanager
-def running(*flags: str, is_asking: bool = True) -> Iterator[Function]:
-    """Start `python -m components.serverless` as Lambda does, and kill it in the end.
+def running(
+    component: str, *flags: str, is_asking: bool = True, **variables: str
+) -> Iterator[Function]:
+    """Start `python -m components.COMPONENT` as Lambda does, and kill it in the end.
 
     is_asking: wait until it asks for its first event.
     """
@@ -69,8 +71,9 @@ def running(*flags: str, is_asking: bool = True) -> Iterator[Function]:
             "AWS_LAMBDA_FUNCTION_NAME": "visionloop",
             "AWS_LAMBDA_FUNCTION_VERSION": "1",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
+            **variables,
         }
-        command = [sys.executable, "-m", "components.serverless", *flags]
+        command = [sys.executable, "-m", f"components.{component}", *flags]
         with log.open("wb") as stream:
             started = time.monotonic()
             process = subprocess.Popen(
