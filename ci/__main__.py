@@ -34,6 +34,7 @@ COMMANDS = {
     "diagram": "draw services and what triggers what, from templates and pipeline",
     "fuzz": "throw odd bytes at all that reads a client's bytes",
     "guard": "hold the stacks to the house's own rules by cfn-guard",
+    "invite": "let somebody in to a stage's pages, as a consumer or an operator",
     "invoke": "send images to an endpoint, or prove it on its golden images",
     "loop": "play the labelling loop on this machine, with a real Label Studio",
     "push": "bring images to a registry and remember their digests",

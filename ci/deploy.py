@@ -259,7 +259,9 @@ def _agrees() -> bool:
 def _next_steps(stage: Stage) -> str:
     registry = f"{stage.account}.dkr.ecr.{stage.region}.amazonaws.com/{stage.prefix}"
     role = f"arn:aws:iam::{stage.account}:role/{stage.prefix}-pipeline"
+    which = f"--project {stage.project} --stage {stage.stage}"
     return f"""
+pages: {_pages(stage)}
 next: images, the pipeline, data
   export VISIONLOOP_PROJECT={stage.project}
   export VISIONLOOP_BUCKET={stage.bucket("artifacts")}
@@ -267,9 +269,18 @@ next: images, the pipeline, data
   export VISIONLOOP_IMAGE_REGISTRY={registry}
   python -m ci push
   python pipeline.py --upsert --name {stage.prefix}
+  python -m ci deploy {which}    # the pages need their image
+  python -m ci invite you@example.com --group operator {which}
   aws s3 sync photos/ s3://{stage.bucket("data")}/raw/photos/
   aws s3api put-object --bucket {stage.bucket("data")} --key raw/photos/_SUCCESS
 then `python pipeline.py --approve PACKAGE` deploys what was registered."""
+
+
+def _pages(stage: Stage) -> str:
+    """Return the address of the pages."""
+    found = stage.client("cloudformation").describe_stacks(StackName=f"{stage.prefix}-api")
+    outputs = {o["OutputKey"]: str(o["OutputValue"]) for o in found["Stacks"][0]["Outputs"]}
+    return outputs["Address"]
 
 
 def _say(line: str) -> None:

@@ -11,6 +11,7 @@ VisionloopError          shared.component.errors, exit status 1
 ├── TemplateError        a template of ci/stacks cannot be read, or holds what nothing knows
 ├── CleanupError         what to remove is not clear, or is not confirmed
 ├── WakeError            retrain's queue cannot be reached
+├── InviteError          a stage has no user pool, or it refuses
 ├── ScanError            an image is known to be vulnerable, or its scan cannot be read
 └── ServiceError         exit status 3: an outside service gave no answer; nothing is known
 """
@@ -54,6 +55,10 @@ class TemplateError(VisionloopError):
 
 class CleanupError(VisionloopError):
     """What to remove is not clear, or is not confirmed."""
+
+
+class InviteError(VisionloopError):
+    """A stage has no user pool, or it refuses."""
 
 
 class WakeError(VisionloopError):

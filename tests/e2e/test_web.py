@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from starlette.testclient import TestClient
 
+from ci.deploy import _next_steps
 from ci.problems import REPOSITORY
 from ci.templates import load_templates, substituted
 from components.web.app import build, guarded
@@ -169,3 +171,9 @@ def test_the_pages_may_tune_operators_parameters_alone(
     name = "/visionloop/dev/stack/registry/PipelineRoleArn"
     with pytest.raises(ClientError, match="AccessDenied"):
         ssm.put_parameter(Name=name, Value="x", Overwrite=True)
+
+
+def test_whoever_deploys_is_told_where_the_pages_are(stage: Deployed) -> None:
+    said = _next_steps(stage.stage)
+    assert re.search(r"pages: https?://[^ ]+\n", said)
+    assert "python -m ci invite" in said
