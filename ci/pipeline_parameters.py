@@ -21,9 +21,9 @@ from shared.pipeline.settings import Settings
 FILE = Path("components/web/operator/pipeline_parameters.json")
 
 
-def render_parameters(root: Path) -> str:
+def render_parameters() -> str:
     """Return the file's text."""
-    parameters = pipeline.build(Settings(root=root)).parameters
+    parameters = pipeline.build(Settings()).parameters
     document = {
         "written_by": "python -m ci check --fix, from pipeline.py",
         "parameters": [_entry(parameter) for parameter in parameters],
@@ -36,14 +36,14 @@ def check_pipeline_parameters(root: Path) -> Iterator[Problem]:
     path = root / FILE
     if not path.parent.is_dir():
         return  # a house without the pages
-    if not path.is_file() or path.read_text() != render_parameters(root):
+    if not path.is_file() or path.read_text() != render_parameters():
         yield Problem(FILE, "is stale; run python -m ci check --fix")
 
 
 def fix_pipeline_parameters(root: Path) -> None:
     """Write the file anew."""
     if (root / FILE).parent.is_dir():
-        write_text(root / FILE, render_parameters(root))
+        write_text(root / FILE, render_parameters())
 
 
 def _entry(parameter: Parameter) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class Audit(Record):
 
 
 @router.get("/live")
-def get_live(ops: Ops, hours: Annotated[Hours, Query()] = 24) -> Live:
+def get_live(ops: Ops, hours: Hours = Hours.DAY) -> Live:
     """Return what the endpoint reported of itself in the last hours."""
     return ops.live.read(hours)
 

@@ -8,11 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Literal, Protocol
+from enum import IntEnum
+from typing import Protocol
 
 from components.web.operator.records import Record
 
-Hours = Literal[1, 6, 24, 168]
+
+class Hours(IntEnum):
+    """How far one may look back."""
+
+    ONE = 1
+    SIX = 6
+    DAY = 24
+    WEEK = 168
+
+
 # Seconds a point stands for; CloudWatch takes multiples of a minute.
 PERIODS_S: Mapping[int, int] = {1: 60, 6: 300, 24: 900, 168: 3600}
 PHASES = ("Total", "Queue", "Decode", "Forward", "Encode")

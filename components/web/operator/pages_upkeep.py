@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from components.web.operator.api_upkeep import AuditEntry, audit_entries
@@ -21,7 +19,6 @@ from components.web.operator.showing import show
 router = APIRouter(prefix="/operator", dependencies=OPERATOR, include_in_schema=False)
 _AUDIT_LINES = 200
 _AUDIT_LOOKED_AT = 500  # for who changed a parameter last
-AskedHours = Annotated[Hours, Query()]
 
 
 @router.get("")
@@ -32,18 +29,18 @@ def show_overview(request: Request, ops: Ops) -> HTMLResponse:
         deployed=deployed(ops),
         runs=attempt(lambda: ops.runs.list(1)),
         models=attempt(lambda: ops.packages.list(1)),
-        live=attempt(lambda: ops.live.read(24)),
+        live=attempt(lambda: ops.live.read(Hours.DAY)),
         labelling=ops.labelling.get(),
     )
 
 
 @router.get("/live")
-def show_live(request: Request, ops: Ops, hours: AskedHours = 24) -> HTMLResponse:
+def show_live(request: Request, ops: Ops, hours: Hours = Hours.DAY) -> HTMLResponse:
     return show(request, "live.html", **_live(ops, hours))
 
 
 @router.get("/live/figures")
-def show_figures(request: Request, ops: Ops, hours: AskedHours = 24) -> HTMLResponse:
+def show_figures(request: Request, ops: Ops, hours: Hours = Hours.DAY) -> HTMLResponse:
     """The part of the live page that renews itself."""
     return show(request, "figures.html", **_live(ops, hours))
 

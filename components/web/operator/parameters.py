@@ -101,9 +101,7 @@ class ParameterSource:
             raise BadInput(str(err)) from err
         before = self.get(name)
         if seen is not None and seen != before.version:
-            raise Conflict(
-                f"parameters: {name} was changed meanwhile, to {before.value}; look again"
-            )
+            raise Conflict(f"parameters: {name} is {before.value} by now; look again")
         with asking(_WHERE):
             self._client().put_parameter(
                 Name=f"{self.path.rstrip('/')}/{name}", Value=text, Type="String", Overwrite=True

@@ -121,7 +121,7 @@ def test_a_start_sends_its_token_so_that_twice_is_once(s3_root):
 
 def test_what_is_not_there_says_how_to_make_it():
     absent = error("ResourceNotFound", "Pipeline 'x' does not exist.")
-    with pytest.raises(NotFound, match="pipeline.py --upsert --name scenes"):
+    with pytest.raises(NotFound, match=r"pipeline\.py --upsert --name scenes"):
         runs_of(Store(), list_pipeline_executions=absent).list()
     with pytest.raises(NotFound, match="run aaaaaaaaaaaa is not there"):
         runs_of(Store()).get("aaaaaaaaaaaa")
