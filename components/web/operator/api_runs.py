@@ -30,6 +30,9 @@ _TOKEN = Field(
     pattern=r"^[A-Za-z0-9-]+$",
     description="Chosen at random by the caller; the same again starts nothing.",
 )
+# What StartPipelineExecution takes.
+Name = Annotated[str, Field(max_length=256)]
+Text = Annotated[str, Field(max_length=1024)]
 router = APIRouter(
     prefix=API,
     tags=["runs"],
@@ -42,7 +45,7 @@ class StartRun(Body):
     """parameters: of the pipeline, by name, as text; the rest have their defaults."""
 
     token: str = _TOKEN
-    parameters: dict[str, str] = Field(default_factory=dict)
+    parameters: dict[Name, Text] = Field(default_factory=dict, max_length=100)
 
 
 class StopRun(Body):

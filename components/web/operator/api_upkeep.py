@@ -38,6 +38,15 @@ _CONFLICT = {409: ERRORS[409]}
 FilePath = Annotated[str, Query(min_length=1, max_length=500, description="class/photo.jpg")]
 
 
+# As long as any value of the table; a number of a thousand digits is no value.
+Value = (
+    Annotated[str, Field(max_length=100)]
+    | Annotated[int, Field(ge=-1_000_000_000_000, le=1_000_000_000_000)]
+    | Annotated[float, Field(allow_inf_nan=False)]
+    | bool
+)
+
+
 class OpenDataset(Body):
     name: str = Field(pattern=DATASET)
 
@@ -55,7 +64,7 @@ class CompleteDataset(Body):
 class SetParameter(Body):
     """value: of the parameter's type, also as text. seen: the version that was looked at."""
 
-    value: str | int | float | bool
+    value: Value
     comment: str = Field("", max_length=500)
     seen: int | None = Field(None, ge=0, le=1_000_000_000)
 

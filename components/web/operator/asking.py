@@ -17,6 +17,7 @@ from components.web.errors import Away, BadInput, Conflict, NotFound, WebError
 from shared.component.errors import InputError, StorageError
 
 Answer = TypeVar("Answer")
+PAGES = {"PageSize": 100}  # the most that SageMaker's lists give; ten is their default
 _ABSENT = ("ResourceNotFound", "ResourceNotFoundException", "ParameterNotFound", "NoSuchKey")
 # SageMaker has no code of its own for most of what is not there.
 _ABSENT_WORDS = ("not exist", "not find", "not found")

@@ -9,7 +9,7 @@ alarms: ci/stacks/observe.yaml.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -38,6 +38,8 @@ _WATCHED = (
     ("IsDrift", "Maximum"),
     ("DriftWindow", "Maximum"),
 )
+# Pages ask every ten seconds, each of their readers; CloudWatch bills every metric.
+_KEPT_S = 30.0
 _BETWEEN = "|"  # in labels; no metric's name has it
 _ALARMS = ("drift-p-value", "drift-share", "low-confidence", "endpoint-5xx", "endpoint-latency")
 
@@ -49,8 +51,15 @@ class CloudWatch:
     endpoint: str
     client: Any
     clock: Callable[[], float]
+    _kept: dict[Hours, Live] = field(default_factory=dict)
 
     def read(self, hours: Hours) -> Live:
+        found = self._kept.get(hours)
+        if found is None or self.clock() - found.until.timestamp() >= _KEPT_S:
+            found = self._kept[hours] = self._read(hours)
+        return found
+
+    def _read(self, hours: Hours) -> Live:
         now_s, period_s = self.clock(), PERIODS_S[hours]
         until = datetime.fromtimestamp(now_s, UTC)
         buckets = Buckets(now_s - hours * 3600, period_s)

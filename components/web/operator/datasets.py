@@ -22,10 +22,11 @@ LARGEST_UPLOAD = 100 << 20  # of one image, straight to S3
 # Of a request's 6 MB, base64 leaves so much; a page sends more than that to S3 itself.
 DIRECT_BYTES = 4 << 20
 _MARKER = "_SUCCESS"
-_MOST_FILES = 100_000
+_MOST_FILES = 50_000  # an answer has to stay below 6 MB, too
 _LINK_S = 900
 # A folder's or file's name: what all file systems and S3 take, and no path upwards.
 _PART = re.compile(r"[\w][\w .()+,&'-]{0,99}")
+_MOST_NAME_BYTES = 200
 _DEEPEST = 5  # wrapping folder, split, class, ...; components/fetch_data finds its way
 _IMAGES = {
     ".jpg": (b"\xff\xd8\xff",),
@@ -58,8 +59,8 @@ class Dataset(Record):
     classes: dict[str, int]
     files: tuple[File, ...] = ()
     uploads: bool = False
-    most_bytes: int = MOST_BYTES
-    direct_bytes: int = DIRECT_BYTES
+    most_bytes: int
+    direct_bytes: int
 
 
 class Upload(Record):
@@ -71,10 +72,11 @@ class Upload(Record):
 
 @dataclass(frozen=True)
 class Datasets:
-    """raw: s3://bucket/raw or a folder; "": uploads are switched off."""
+    """raw: s3://bucket/raw or a folder; "": uploads are switched off. most_bytes: of a file."""
 
     raw: str
     s3: Any
+    most_bytes: int = MOST_BYTES
 
     def get(self, name: str) -> Dataset:
         """Return a set with its files, empty where nothing was uploaded yet.
@@ -93,6 +95,8 @@ class Datasets:
             classes=dict(sorted(classes.items())),
             files=files[:_MOST_FILES],
             uploads=isinstance(self._store(name), S3Store),
+            most_bytes=self.most_bytes,
+            direct_bytes=min(self.most_bytes, DIRECT_BYTES),
         )
 
     def open(self, name: str) -> Dataset:
@@ -185,7 +189,7 @@ def checked_path(path: str) -> str:
     if not 2 <= len(parts) <= _DEEPEST:
         raise BadInput(f"data set: '{path[:200]}' is no path; give class/photo.jpg")
     for part in parts:
-        if not _PART.fullmatch(part) or part != part.strip() or part.endswith("."):
+        if not _is_name(part):
             raise BadInput(
                 f"data set: '{part[:100]}' is no name for a file or folder; use letters, digits, "
                 "spaces and . _ - ( ) + , & '"
@@ -195,6 +199,12 @@ def checked_path(path: str) -> str:
     if not stem or suffix not in _IMAGES:
         raise BadInput(f"data set: '{parts[-1]}' is no image; take {', '.join(sorted(_IMAGES))}")
     return suffix
+
+
+def _is_name(part: str) -> bool:
+    """Tell whether every file system takes this name: bytes count there, not letters."""
+    is_plain = bool(_PART.fullmatch(part)) and part == part.strip() and not part.endswith(".")
+    return is_plain and len(part.encode()) <= _MOST_NAME_BYTES
 
 
 def _complete(name: str) -> Conflict:

@@ -7,6 +7,7 @@ mebibyte; each line is CloudWatch's embedded metric format.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class EmfFiles:
         with asking("metrics"):
             for body in _lines(open_store(self.sink, self.s3), since_s):
                 _add(buckets, body)
-                threshold = body.get(_THRESHOLD, threshold)
+                threshold = next(iter(_numbers(body.get(_THRESHOLD))), threshold)
         thresholds = [Threshold(name="threshold of the test", value=threshold)] if threshold else []
         return Live(
             endpoint=self.endpoint,
@@ -94,10 +95,12 @@ def _lines(store: ObjectStore, since_s: float) -> Iterator[Mapping[str, Any]]:
                 continue
             try:
                 body = json.loads(line)
-                body["_aws"]["CloudWatchMetrics"][0]["Metrics"]
+                names = [m["Name"] for m in body["_aws"]["CloudWatchMetrics"][0]["Metrics"]]
+                is_whole = isinstance(body["_aws"]["Timestamp"], int) and bool(names)
             except (ValueError, KeyError, TypeError, IndexError):
                 continue  # the last line may be half written
-            yield body
+            if is_whole:
+                yield body
 
 
 def _add(buckets: Buckets, body: Mapping[str, Any]) -> None:
@@ -107,6 +110,12 @@ def _add(buckets: Buckets, body: Mapping[str, Any]) -> None:
         return
     name = next((str(body[dimension]) for dimension in _NAMING if dimension in body), "")
     for metric in directive["Metrics"]:
-        found = body.get(metric["Name"], [])
-        values = found if isinstance(found, list) else [found]
-        buckets.add(metric["Name"], name, said["Timestamp"] / 1000, list(map(float, values)))
+        values = _numbers(body.get(metric["Name"]))
+        buckets.add(metric["Name"], name, said["Timestamp"] / 1000, values)
+
+
+def _numbers(found: Any) -> list[float]:
+    """Return the numbers of a value or a list of values."""
+    values = found if isinstance(found, list) else [found]
+    is_number = [isinstance(v, (int, float)) and math.isfinite(v) for v in values]
+    return [float(v) for v, fits in zip(values, is_number, strict=True) if fits]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.web.errors import Conflict, NotFound, WebError
-from components.web.operator.asking import asking
+from components.web.operator.asking import PAGES, asking
 from components.web.operator.package_records import (
     Approval,
     Decision,
@@ -102,7 +102,8 @@ class Packages:
             self._client.update_model_package(
                 ModelPackageArn=arn,
                 ModelApprovalStatus=decision,
-                ApprovalDescription=comment[:_LONGEST_COMMENT],
+                # Of one line: SageMaker takes no other.
+                ApprovalDescription=" ".join(comment.split())[:_LONGEST_COMMENT],
             )
         return before
 
@@ -134,7 +135,10 @@ class Packages:
         try:
             with asking(_WHERE, "no group"):
                 pages = self._client.get_paginator("list_model_packages").paginate(
-                    ModelPackageGroupName=self.group, **asked
+                    ModelPackageGroupName=self.group,
+                    ModelPackageType="Versioned",
+                    PaginationConfig=PAGES,
+                    **asked,
                 )
                 found = [s for page in pages for s in page["ModelPackageSummaryList"]]
         except NotFound:  # the first run makes the group

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict
 class Record(BaseModel):
     """Root of all that is answered."""
 
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
+    # JSON knows no NaN: what is none is refused where it is read, not where it is sent.
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class Body(BaseModel):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from components.web.errors import NotFound
-from components.web.operator.asking import asking
+from components.web.operator.asking import PAGES, asking
 from components.web.operator.definition import Definition
 from components.web.operator.run_records import (
     ENDED,
@@ -167,7 +167,9 @@ class Runs:
         )
 
     def _pages(self, call: str, arn: str, key: str, **more: str) -> list[Mapping[str, Any]]:
-        pages = self._client.get_paginator(call).paginate(PipelineExecutionArn=arn, **more)
+        pages = self._client.get_paginator(call).paginate(
+            PipelineExecutionArn=arn, PaginationConfig=PAGES, **more
+        )
         return [item for page in pages for item in page[key]]
 
     def _step(self, body: Mapping[str, Any]) -> Step:

@@ -52,7 +52,7 @@ class Operations:
             labelling=LabellingSource(
                 settings.sink, settings.labels, settings.label_report, settings.label_studio, s3
             ),
-            datasets=Datasets(settings.raw, s3),
+            datasets=Datasets(settings.raw, s3, settings.max_body_bytes),
             parameters=ParameterSource(clients.ssm, settings.operator_path),
             data=DataSource(runs, s3),
         )

@@ -70,8 +70,14 @@ class _Pages:
     fake: Fake
     name: str
 
-    def paginate(self, **request: Any) -> Iterator[Json]:
+    def paginate(
+        self,
+        PaginationConfig: Json | None = None,  # noqa: N803 - boto3's name
+        **request: Any,
+    ) -> Iterator[Json]:
         """Yield the pages of a list that was given as several."""
+        if PaginationConfig:
+            request["MaxResults"] = PaginationConfig["PageSize"]
         answer = self.fake.answers[self.name]
         first = getattr(self.fake, self.name)(**request)
         yield from answer if isinstance(answer, list) else [first]

@@ -69,6 +69,8 @@ def test_only_what_was_shown_is_completed(datasets):
         "cats./1.jpg",
         "a/b/c/d/e/1.jpg",
         f"cats/{'a' * 120}.jpg",
+        f"cats/{'ä' * 99}ab.jpg",
+        f"{'日' * 80}/1.jpg",
         "cats/1.exe",
         "cats/1.svg",
         "cats/jpg",

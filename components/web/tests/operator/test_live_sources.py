@@ -82,6 +82,7 @@ def test_what_is_old_foreign_or_damaged_is_left_out(tmp_path):
         line(NOW_S - 10, {"Requests": [7]}, namespace="other"),
         '{"Timestamp":1800000000000',
         '{"_aws":{"Timestamp":1800000000000}}',
+        line(NOW_S - 10, {"Requests": [float("nan"), "many", None, 0]}),
         line(NOW_S - 10, {"Requests": [1]}),
     )
     assert source.read(1).requests.total == 1
@@ -168,6 +169,17 @@ def test_searches_name_the_endpoint_and_its_dimensions():
     assert stat["Stat"] == "Minimum"
     assert stat["Metric"]["Dimensions"][0] == {"Name": "EndpointName", "Value": "scenes"}
     assert asked["EndTime"] - asked["StartTime"] == timedelta(hours=24)
+
+
+def test_pages_that_renew_themselves_are_not_billed_each_time():
+    now_s = [NOW_S]
+    _, fake = cloudwatch_of()
+    source = CloudWatch("scenes", fake, lambda: now_s[0])
+    for later_s in (0, 10, 29, 31):
+        now_s[0] = NOW_S + later_s
+        source.read(1)
+    source.read(6)
+    assert len(fake.requests("get_metric_data")) == 3
 
 
 def test_a_cloudwatch_that_is_away_is_said_to_be():

@@ -103,6 +103,7 @@ def test_a_run_is_started_with_what_differs_and_written_down(house, operator):
         ({"token": "short"}, "token"),
         ({"token": TOKEN, "Epochs": "3"}, "Epochs"),
         ({"token": TOKEN, "parameters": {"Epochs": 3}}, "Epochs"),
+        ({"token": TOKEN, "parameters": {"Epochs": "9" * 5000}}, "1024"),
         ([], ""),
     ],
 )
@@ -191,7 +192,12 @@ def test_a_parameter_is_set_and_written_down(house, operator):
     assert (answer.status_code, answer.json()["value"]) == (200, "0.85")
     assert audit(house) == [("set parameter", "Minimum-F1-Score", "0.8", "0.85")]
     assert operator.put(where, json={"value": 0.9, "seen": 0}).status_code == 409
-    assert operator.put(where, json={"value": 2}).status_code == 422
+    for value in (2, 10**400, "9" * 5000, None, [], True):
+        assert operator.put(where, json={"value": value}).status_code == 422
+    odd = operator.put(
+        where, content='{"value": NaN}', headers={"content-type": "application/json"}
+    )
+    assert odd.status_code == 422
     assert operator.put("/api/v1/parameters/Password", json={"value": 2}).status_code == 404
 
 

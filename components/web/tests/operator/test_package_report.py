@@ -55,6 +55,11 @@ def test_numbers_that_are_none_are_left_out():
     }
 
 
+def test_what_json_cannot_say_again_is_left_out():
+    broken = documents.REPORT["robustness"] | {"clean": float("nan")}
+    assert figures_of(robustness=broken).robustness is None
+
+
 @pytest.mark.parametrize("data", [None, b"", b"[]", b"no JSON"])
 def test_no_report_is_no_figures(data):
     figures = read_figures(data, data)

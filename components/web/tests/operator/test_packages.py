@@ -107,10 +107,10 @@ def test_the_champion_is_the_newest_approved(store):
 
 def test_a_decision_is_told_to_the_registry_with_its_reason(store):
     packages = packages_of(store)
-    assert packages.decide(3, "Approved", "good", seen="PendingManualApproval") == (
+    assert packages.decide(3, "Approved", "good,\n all in all", seen="PendingManualApproval") == (
         "PendingManualApproval"
     )
-    assert packages.get(3).comment == "good"
+    assert packages.get(3).comment == "good, all in all"
     assert packages.approved() == [3, 1]
 
 
