@@ -162,8 +162,8 @@ class Runs:
     @property
     def _no_pipeline(self) -> str:
         return (
-            f"there is no pipeline {self.pipeline} yet; create it with "
-            f"`python pipeline.py --upsert --name {self.pipeline}`"
+            f"there is no pipeline {self.pipeline} yet; create it: python pipeline.py --upsert "
+            f"--name {self.pipeline}, on a laptop with --backend local"
         )
 
     def _pages(self, call: str, arn: str, key: str, **more: str) -> list[Mapping[str, Any]]:
