@@ -28,6 +28,8 @@ from shared.vision.bundle import pack
 from shared.vision.tests.factories import colour_image
 from shared.vision.tests.served import make_served_bundle
 
+pytestmark = pytest.mark.e2e
+
 NAME = "colours"
 PATIENCE_S = 60.0
 IMAGE = colour_image("red", 1)

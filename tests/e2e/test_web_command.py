@@ -31,6 +31,8 @@ from shared.pipeline.settings import Settings
 from shared.vision.bundle import pack
 from shared.vision.tests.served import make_served_bundle
 
+pytestmark = pytest.mark.e2e
+
 # Answers with what the pages are told, or ends with an error of its own.
 PAGES = """\
 import http.server, json, os, sys
