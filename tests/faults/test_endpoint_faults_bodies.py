@@ -18,6 +18,8 @@ from PIL import Image
 from ci.tests.live import IMAGE, Live, assert_error, assert_no_innards
 from shared.vision.tests.factories import colour_image
 
+pytestmark = pytest.mark.faults
+
 NPY, JSON = "application/x-npy", "application/json"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect/></svg>'
 

@@ -15,6 +15,8 @@ import pytest
 from ci.tests.live import Live, wait_until
 from shared.vision.tests.factories import colour_image
 
+pytestmark = pytest.mark.faults
+
 COLOURS = ("red", "green", "blue")
 HEAD = b"POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\n"
 

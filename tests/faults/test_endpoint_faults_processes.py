@@ -25,6 +25,8 @@ from ci.tests.live import (
 )
 from shared.vision.tests.factories import colour_image
 
+pytestmark = pytest.mark.faults
+
 COLOURS = ("red", "green", "blue")
 
 

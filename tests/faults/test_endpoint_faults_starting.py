@@ -15,6 +15,8 @@ from ci.tests.live import assert_all_gone, serving
 from shared.component.files import sha256_of
 from shared.vision.tests.factories import make_bundle
 
+pytestmark = pytest.mark.faults
+
 
 def rewrite(bundle: Path, **fields: object) -> None:
     path = bundle / "bundle.json"
