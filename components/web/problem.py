@@ -72,6 +72,9 @@ def _answer(
     if request.url.path.startswith("/api/"):
         body = ErrorBody(error=kind, message=message, request_id=request.state.request_id)
         return JSONResponse(body.model_dump(), status, headers)
+    if kind == NotLoggedIn.__name__ and "hx-request" in request.headers:
+        # A part of a page that renews itself: the whole page has to go to the login.
+        return Response(status_code=status, headers={"hx-refresh": "true"})
     if kind == NotLoggedIn.__name__:
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/login?next={quote(asked)}", 303)

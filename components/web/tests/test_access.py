@@ -95,6 +95,14 @@ def test_a_page_leads_an_outsider_to_the_login_and_back() -> None:
     assert browser.post("/login", data=form).headers["location"] == "/?x=1"
 
 
+def test_a_part_that_renews_itself_brings_its_page_to_the_login() -> None:
+    """Followed, the way to the login would put a whole page into a part of one."""
+    browser = open_house().outsider(follow_redirects=False)
+    answer = browser.get("/operator/live/figures", headers={"HX-Request": "true"})
+    assert (answer.status_code, answer.headers["hx-refresh"]) == (401, "true")
+    assert not answer.content
+
+
 @pytest.mark.parametrize(
     "elsewhere",
     [
