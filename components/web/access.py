@@ -61,7 +61,8 @@ class Needs:
 
     async def __call__(self, request: Request) -> Visitor:
         visitor = visitor_of(request)
-        request.app.state.rate.check(visitor.name or _address(request))
+        is_operator = visitor.role is Role.OPERATOR
+        request.app.state.rate.check(visitor.name or _address(request), is_operator)
         if visitor.role < self.role:
             if visitor.role is Role.OUTSIDER:
                 raise NotLoggedIn("log in first")

@@ -207,6 +207,14 @@ def test_too_many_requests_are_refused_and_told_when_to_come_back() -> None:
     assert 1 <= int(last.headers["retry-after"]) <= 61
 
 
+def test_an_operator_uploads_more_than_a_consumer_sends() -> None:
+    house = open_house(requests_per_minute=5)
+    operator, consumer = house.visitor("operator"), house.visitor("consumer")
+    answers = [browser.get("/api/v1/session") for browser in (operator, consumer) for _ in range(9)]
+    assert [answer.status_code for answer in answers[:9]] == [200] * 9
+    assert answers[-1].status_code == 429
+
+
 def test_one_visitors_haste_is_not_anothers() -> None:
     house = open_house(requests_per_minute=6)
     hasty, calm = house.visitor("consumer"), house.visitor("operator")
