@@ -140,6 +140,7 @@ def pages_command(settings: Settings, name: str, port: int) -> list[str]:
         "--operator-path": OPERATOR_PATH,
         "--audit-log": settings.home / "audit",
         "--labels": "s3://data/labels",
+        "--label-report": settings.home / "labels-report",
         "--raw": "s3://data/raw",
     }
     command = [sys.executable, "-m", "components.web"]

@@ -11,7 +11,6 @@ from limits.strategies import MovingWindowRateLimiter
 
 from components.web.errors import TooMany
 
-
 _TRUSTED_TIMES = 10  # an operator uploads data sets, a request a file
 
 
