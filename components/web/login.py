@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 import httpx2
 from authlib.integrations.base_client import OAuthError
@@ -32,11 +32,12 @@ def router(settings: Settings) -> APIRouter:
     """Return the routes of the login that the settings name."""
     made = APIRouter(include_in_schema=False, dependencies=_ANYBODY)
     made.add_api_route("/login", show_login, methods=["GET"])
-    made.add_api_route("/logout", leave, methods=["POST"])
     if settings.login == "dev":
         made.add_api_route("/login", enter_dev, methods=["POST"])
+        made.add_api_route("/logout", leave, methods=["POST"])
         return made
     pool = Pool(settings)
+    made.add_api_route("/logout", pool.leave, methods=["POST"])
     made.add_api_route("/login/start", pool.start, methods=["GET"])
     made.add_api_route("/login/callback", pool.finish, methods=["GET"])
     return made
@@ -110,6 +111,24 @@ class Pool:
         target = _own_page(request.session.get("next", "/"))
         log_in(request.session, visitor, request.app.state.clock())
         return RedirectResponse(target, 303)
+
+    async def leave(self, request: Request) -> Response:
+        """End the session here and lead to where the pool ends its own.
+
+        Else whoever sits down next at this browser is logged in without a password. A page
+        leads there, since no form of ours may lead to another site.
+        """
+        answer = await leave(request)
+        try:
+            metadata = await self._client.load_server_metadata()
+        except httpx2.HTTPError as err:
+            log.warning("logout: the pool gives no answer: %s", err)
+            return answer
+        if end := metadata.get("end_session_endpoint"):
+            back = f"{self._settings.public_url.rstrip('/')}/login"
+            query = urlencode({"client_id": self._settings.client_id, "logout_uri": back})
+            return page(request, "logged_out.html", leave=f"{end}?{query}")
+        return answer
 
 
 def _visitor(claims: dict[str, Any]) -> Visitor:

@@ -59,6 +59,7 @@ class Pool:
                 "authorization_endpoint": f"{self.address}/authorize",
                 "token_endpoint": f"{self.address}/token",
                 "jwks_uri": f"{self.address}/keys",
+                "end_session_endpoint": f"{self.address}/logout",
                 "id_token_signing_alg_values_supported": ["RS256"],
             }
         )

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 
-from components.web.tests.house import House, open_house
+from components.web.tests.house import House, csrf_in, open_house
 from components.web.tests.pool import CLIENT, Pool, running_pool, signing_key
 
 PAGES = "http://127.0.0.1"
@@ -115,6 +115,20 @@ def test_a_login_that_was_broken_off_says_so(house: House) -> None:
     answer = browser.get("/login/callback", params={"error": "access_denied", "state": "x"})
     assert answer.status_code == 403
     assert "start it again" in answer.text
+
+
+def test_leaving_ends_the_session_here_and_leads_to_where_the_pools_ends(
+    house: House, pool: Pool
+) -> None:
+    """Else the next at this browser would be logged in without a password."""
+    browser, _ = log_in(house)
+    token = csrf_in(browser.get("/").text)
+    assert browser.post("/logout", data={"csrf": "wrong"}).status_code == 403
+    page = browser.post("/logout", data={"csrf": token}).text
+    link = f"{pool.address}/logout?client_id={CLIENT}&amp;logout_uri=http%3A%2F%2F127.0.0.1%2Flogin"
+    assert f'url={link}"' in page
+    assert f'href="{link}"' in page
+    assert browser.get("/api/v1/session").status_code == 401
 
 
 def test_a_pool_that_is_away_is_told_as_such() -> None:
