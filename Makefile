@@ -36,7 +36,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-house test-components test-faults test-docker test-e2e test-labelstudio test-browser check check-stacks format lock tensorboard loop audit bench bench-images bench-serving soak fuzz serve web clean
+.PHONY: help setup run test test-house test-components test-faults test-docker test-e2e test-labelstudio test-browser check check-stacks format lock tensorboard loop audit bench bench-images bench-serving soak fuzz serve web screenshots clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -122,9 +122,13 @@ LABEL_STUDIO := .venv-tools/label-studio/.ready
 test-labelstudio: $(READY) $(LABEL_STUDIO) ## hold the labelling loop to a real Label Studio
 	$(BIN)/pytest -q --durations=10 -m "labelstudio and not browser" tests/labelstudio $(ARGS)
 
-test-browser: $(READY) $(LABEL_STUDIO) ## label images in Label Studio's page by a real browser
+test-browser: $(READY) $(LABEL_STUDIO) ## use the web pages and Label Studio's page by a real browser
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq -y chromium; }
-	$(BIN)/pytest -q --durations=10 -m browser tests/labelstudio $(ARGS)
+	$(BIN)/pytest -q --durations=10 -m browser tests/labelstudio tests/web $(ARGS)
+
+PICTURES := components/web/pictures
+screenshots: $(READY) ## train two models and take the pictures of the web pages anew
+	$(BIN)/pytest -q -m browser tests/web/test_pictures.py --screenshots $(PICTURES) $(ARGS)
 
 format: $(READY) ## format the code and rewrite the generated tables
 	$(BIN)/ruff format --quiet .
