@@ -24,7 +24,7 @@ router = APIRouter(
     prefix=API,
     tags=["models"],
     dependencies=OPERATOR,
-    responses={code: ERRORS[code] for code in (401, 403, 404, 422, 429, 503)},
+    responses={code: ERRORS[code] for code in (400, 401, 403, 404, 422, 429, 503)},
 )
 PAGE_ANSWERS = {
     200: {"content": {"text/html": {}}, "description": "A self-contained page."},

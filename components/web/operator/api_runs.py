@@ -37,7 +37,7 @@ router = APIRouter(
     prefix=API,
     tags=["runs"],
     dependencies=OPERATOR,
-    responses={code: ERRORS[code] for code in (401, 403, 404, 422, 429, 503)},
+    responses={code: ERRORS[code] for code in (400, 401, 403, 404, 422, 429, 503)},
 )
 
 

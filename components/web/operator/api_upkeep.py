@@ -32,7 +32,7 @@ router = APIRouter(
     prefix=API,
     tags=["upkeep"],
     dependencies=OPERATOR,
-    responses={code: ERRORS[code] for code in (401, 403, 404, 422, 429, 503)},
+    responses={code: ERRORS[code] for code in (400, 401, 403, 404, 422, 429, 503)},
 )
 _CONFLICT = {409: ERRORS[409]}
 FilePath = Annotated[str, Query(min_length=1, max_length=500, description="class/photo.jpg")]
