@@ -21,10 +21,14 @@ router = APIRouter(prefix="/operator", dependencies=OPERATOR, include_in_schema=
 
 @dataclass(frozen=True)
 class Deployed:
-    """What serves, and what would if that were rejected; back: None where nothing would."""
+    """What serves, and what would if that were rejected; back: None where nothing would.
+
+    coming: the newest approved version, where that is another one.
+    """
 
     serving: Part[Serving]
     back: int | None
+    coming: int | None
 
 
 @router.get("/models")
@@ -77,9 +81,10 @@ def show_serving(request: Request, ops: Ops) -> HTMLResponse:
 def deployed(ops: Operations) -> Deployed:
     serving = attempt(ops.serving.get)
     approved = attempt(ops.packages.approved).value or []
-    return Deployed(
-        serving, rolls_back_to(approved, serving.value.version if serving.value else None)
-    )
+    version = serving.value.version if serving.value else None
+    newest = max(approved, default=None)
+    coming = newest if serving.value and newest != version else None
+    return Deployed(serving, rolls_back_to(approved, version), coming)
 
 
 def _champion(ops: Operations, package: Package, now: Deployed) -> Package | None:

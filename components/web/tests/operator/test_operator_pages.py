@@ -264,3 +264,24 @@ def test_labelling_shows_what_is_held_and_who_is_doubtful(operator):
 def test_scripts_ask_no_other_host_and_evaluate_nothing():
     script = (Path(__file__).parents[2] / "static" / "upload.js").read_text()
     assert not re.search(r"\beval\(|innerHTML|new Function|https?://", script)
+
+
+def test_a_version_that_was_approved_is_looked_for_until_it_serves(
+    tmp_path: Path, s3_root: Path
+) -> None:
+    """The deployment begins seconds after the approval, when the page has long been shown."""
+    waiting = busy_house(tmp_path, s3_root, Store(endpoint=serving(1))).visitor("operator")
+    page = waiting.get("/operator/serving").text
+    assert 'hx-get="/operator/serving"' in page
+    assert "Version 2 is the newest approved one" in page
+    steady = busy_house(tmp_path, s3_root, Store(endpoint=serving(2))).visitor("operator")
+    assert "hx-get" not in steady.get("/operator/serving").text
+
+
+def test_a_champion_without_figures_is_not_said_to_be_none(house: House, s3_root: Path) -> None:
+    folder = s3_root / "bucket" / "scenes" / "run2" / "Register" / "report"
+    for name in ("report.json", "statistics.json"):
+        (folder / name).unlink()
+    page = house.visitor("operator").get("/operator/models/3").text
+    assert "Version 2, which serves, says nothing of how good it is." in page
+    assert "No other version is approved" not in page
