@@ -7,8 +7,9 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from shared.vision.tests.factories import COLOURS, colour_image
+from tests.web.conftest import Watched
 from tests.web.visitor import BROWSER, Visitor
-from tests.web.world import World
+from tests.web.world import LABEL_STUDIO, World
 
 pytestmark = BROWSER
 CONFIDENCE = "Minimum-Label-Detection-Confidence"
@@ -145,3 +146,30 @@ def test_what_users_say_is_counted_on_the_labelling_page(
     page.get_by_role("button", name="Yes").click()
     expect(page.locator(".thanks")).to_contain_text("Thank you")
     assert reported() == before + 1
+
+
+def test_what_was_left_out_of_the_data_is_counted_and_named(
+    watched: Watched, operator: Visitor
+) -> None:
+    page = operator.go("/operator/data")
+    for flaw in ("quarantined", "label conflicts", "leaks", "duplicates"):
+        figure = page.locator(".figure").filter(has_text=flaw)
+        expect(figure.locator("b")).to_have_text("1")
+    page.get_by_text("Which images").click()
+    region = page.get_by_role("region", name="Quarantined images")
+    expect(region).to_contain_text("train/red/broken.png")
+    expect(page.get_by_role("region", name="Leaks")).to_contain_text("train/green/leak.png")
+    expect(page.get_by_role("region", name="Duplicates")).to_contain_text("train/red/copy.png")
+    with page.expect_navigation():
+        page.get_by_role("link", name="The whole report").click()
+    expect(page.get_by_role("heading").first).to_be_visible()
+
+
+def test_what_people_labelled_stands_on_the_labelling_page(operator: Visitor) -> None:
+    page = operator.go("/operator/labelling")
+    held = page.locator(".figure").filter(has_text="held for adjudication")
+    expect(held.locator("b")).to_have_text("3")
+    expect(page.get_by_role("region", name="Annotators")).to_contain_text("accepts everything")
+    expect(page.get_by_role("region", name="Agreement")).to_contain_text("held: agrees too little")
+    link = page.get_by_role("link", name="Open Label Studio")
+    expect(link).to_have_attribute("href", LABEL_STUDIO)

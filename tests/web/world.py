@@ -20,6 +20,7 @@ import psutil
 from ci.problems import REPOSITORY
 from ci.tests.live import assert_all_gone, wait_until
 from ci.tests.packages import register
+from components.web.tests.operator import documents
 from shared.component.object_store import FolderStore
 from shared.component.review_queue import IMAGES, ReviewTask, read_task, task_key
 from shared.vision.bundle import pack
@@ -39,7 +40,14 @@ QUICK = {
     "MinClassRecall": "0",
     "MaxRegression": "1",
 }
-_FLAGS = ("--requests-per-minute", "100000", "--feedback-per-day", "1000")
+LABEL_STUDIO = "http://127.0.0.1:9"  # nobody; the pages only lead there
+_MERGED = "s3://data/merge"
+_FLAGS = (
+    *("--requests-per-minute", "100000"),
+    *("--feedback-per-day", "1000"),
+    *("--label-report", _MERGED),
+    *("--label-studio", LABEL_STUDIO),
+)
 
 
 @dataclass(frozen=True)
@@ -74,12 +82,13 @@ class World:
 
 
 def furnish(home: Path) -> None:
-    """Leave in a home what a first use has left: a pipeline, images, an approved model."""
+    """Leave in a home what a first use has left: a pipeline, images, labels, a model."""
     home.mkdir(parents=True, exist_ok=True)
     write_archive(World(home, "").archive, train=16, test=8)
     bundle = make_served_bundle(home / "bundle")
     pack(bundle.folder, home / "s3" / "bucket" / "model.tar.gz")
     register(home, GROUP, "model.tar.gz")
+    documents.write(home / "s3", f"{_MERGED}/report.json", documents.MERGED)
     pipeline(home, "--upsert", "--name", GROUP)
 
 
@@ -91,13 +100,22 @@ def pipeline(home: Path, *words: str) -> None:
 
 
 def write_archive(path: Path, train: int, test: int) -> None:
-    """Write images of three colours, so many of each."""
+    """Write images of three colours, so many of each, and one of each flaw that data has."""
+    flaws = {
+        "train/red/broken.png": b"no image",
+        "train/red/copy.png": colour_image("red", 0),
+        "train/blue/disputed.png": colour_image("blue", 500),
+        "train/green/disputed.png": colour_image("blue", 500),
+        "train/green/leak.png": colour_image("green", 1000),
+    }
     with zipfile.ZipFile(path, "w") as archive:
         for part, count, seed in (("train", train, 0), ("test", test, 1000)):
             for name in sorted(COLOURS):
                 for number in range(count):
                     image = colour_image(name, seed + number)
                     archive.writestr(f"{part}/{name}/{number}.png", image)
+        for name, data in flaws.items():
+            archive.writestr(name, data)
 
 
 @contextmanager
