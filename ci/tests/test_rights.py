@@ -27,6 +27,7 @@ WORDS = {
 # May name an alarm or a package, but is asked for lists of them, or of what does not exist yet.
 WIDE_ON_PURPOSE = {
     "cloudwatch:DescribeAlarms",
+    "cloudwatch:GetMetricData",  # may name a data set of OpenTelemetry; ours are plain metrics
     "cloudwatch:PutMetricData",
     "sagemaker:ListModelPackages",
 }

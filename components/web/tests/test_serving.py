@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -100,6 +102,17 @@ def house() -> House:
     return open_house()
 
 
+@pytest.fixture
+def _loop() -> Iterator[None]:
+    """Give Mangum a loop that is closed again; a function's process keeps its own."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+@pytest.mark.usefixtures("_loop")
 def test_an_http_api_gets_the_same_pages_and_predictions(house: House) -> None:
     """A whole visit: the login's form and an image arrive as base64, cookies as a list."""
     handler = Handler(guarded(house.app, house.settings))
