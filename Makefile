@@ -82,14 +82,13 @@ test: check ## check and run the fast tests
 
 FAST := -q --durations=5 -m "not faults and not docker and not e2e and not labelstudio and not browser"
 # The two halves take about as long, so that both cores have work to the end.
-ENDPOINT := tests/endpoint tests/test_parity.py
 PEOPLE := components/labeling
 
-test-house: $(READY) ## run the tests of the host side, of the whole and of labelling
-	$(BIN)/pytest $(FAST) tests shared $(PEOPLE) $(ENDPOINT:%=--ignore=%)
+test-house: $(READY) ## run the tests of the host side, of the whole with its endpoint, and of labelling
+	$(BIN)/pytest $(FAST) tests shared $(PEOPLE)
 
-test-components: $(READY) ## run the tests of the components, the endpoint and ci
-	$(BIN)/pytest $(FAST) components ci $(ENDPOINT) $(PEOPLE:%=--ignore=%)
+test-components: $(READY) ## run the tests of the components and ci
+	$(BIN)/pytest $(FAST) components ci $(PEOPLE:%=--ignore=%)
 
 # What is killed and starved needs the machine for itself to come back in its time.
 test-faults: $(READY) ## kill, starve and flood a real endpoint, and see that it tells the truth
