@@ -16,6 +16,7 @@ from tests.web.visitor import Visitor
 from tests.web.world import QUICK, World, furnish, shown
 
 Enter = Callable[..., Visitor]
+PATIENCE_MS = 15_000  # of a machine that trains meanwhile
 RUN_PAGE = re.compile(r"/operator/runs/[0-9a-f]{12}$")
 # Notes what the page shows of a run, as it changes.
 _NOTE = """() => {
@@ -46,6 +47,7 @@ class Watched:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
     with chromium() as browser:
         yield browser
 
