@@ -133,7 +133,7 @@ def test_trap_3_a_drift_test_that_cannot_fire_is_found_out():
     generator = np.random.default_rng(0)
     detector = DriftDetector.fit(
         generator.normal(size=(200, 5)).astype(np.float32),
-        generator.dirichlet(np.ones(3), 200).astype(np.float32),
+        np.log(generator.dirichlet(np.ones(3), 200)).astype(np.float32),
         components=2,
         window=21,
         significance=0.1,

@@ -71,9 +71,7 @@ def run(
     with open_bundle(model) as bundle:
         predictor = Predictor(bundle)
         clean = predictor.predict_all(images.read, count)
-        fitted = DriftDetector.fit(
-            clean.embeddings, clean.probabilities, components, window, significance
-        )
+        fitted = DriftDetector.fit(clean.embeddings, clean.logits, components, window, significance)
         calibrated, false_alarms = calibrate(fitted, significance, clean_windows, seed)
         chosen = np.random.default_rng(seed).permutation(count)[:_CORRUPTED_IMAGES]
         changed = _corrupted(predictor, calibrated, images, chosen, seed)
@@ -148,5 +146,5 @@ def _corrupted(
     for kind, severity in track(cases, len(cases), "corruptions"):
         broken = [corrupt(p, kind, severity, seed + n) for n, p in enumerate(pixels)]
         said = predictor.predict_pixels(np.stack(broken))
-        changed[case_name(kind, severity)] = detector.features(said.embeddings, said.probabilities)
+        changed[case_name(kind, severity)] = detector.features(said.embeddings, said.logits)
     return changed

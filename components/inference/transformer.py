@@ -181,7 +181,7 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
     def _image_records(self, work: Work, said: Predictions, kept: list[Kept]) -> list[ImageRecord]:
         features = [""] * len(work.data)
         if self._detector is not None:
-            found = self._detector.features(said.embeddings, said.probabilities)
+            found = self._detector.features(said.embeddings, said.logits)
             features = [pack(row) for row in found]
         embeddings = [""] * len(work.data)
         if is_sampled(work.request.request_id, self._settings.review.embedding_share):

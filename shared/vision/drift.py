@@ -99,14 +99,14 @@ class DriftDetector:
     def fit(
         cls,
         embeddings: npt.NDArray[np.float32],
-        probabilities: npt.NDArray[np.float32],
+        logits: npt.NDArray[np.float32],
         components: int,
         window: int,
         significance: float,
     ) -> DriftDetector:
         """Take held-out images as the world as it should be.
 
-        embeddings: float32 [n, D]; probabilities: float32 [n, classes].
+        embeddings: float32 [n, D]; logits: float32 [n, classes].
         significance: threshold until `fit_detector` has calibrated one.
         """
         mean = embeddings.mean(axis=0)
@@ -118,7 +118,7 @@ class DriftDetector:
             window=window,
             threshold=significance,
         )
-        return replace(unfitted, reference=unfitted.features(embeddings, probabilities))
+        return replace(unfitted, reference=unfitted.features(embeddings, logits))
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -126,12 +126,17 @@ class DriftDetector:
         return (*(f"component {n}" for n in numbers), "confidence", "class mix")
 
     def features(
-        self, embeddings: npt.NDArray[np.float32], probabilities: npt.NDArray[np.float32]
+        self, embeddings: npt.NDArray[np.float32], logits: npt.NDArray[np.float32]
     ) -> Features:
-        """Reduce what the predictor says of n images to what is tested."""
+        """Reduce what the predictor says of n images to what is tested.
+
+        Logits, since the temperature is found beside the detector and put into the bundle
+        afterwards: confidence here is the network's own, on both sides of the test.
+        """
         components = (embeddings - self.mean) @ self.projection
-        confidence = probabilities.max(axis=1, keepdims=True)
-        predicted = probabilities.argmax(axis=1)[:, None]
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        confidence = 1 / shifted.sum(axis=1, keepdims=True)  # of the softmax, its largest
+        predicted = logits.argmax(axis=1)[:, None]
         joined = np.concatenate([components, confidence, predicted], axis=1)
         return np.asarray(joined, dtype=np.float32)
 

@@ -22,7 +22,7 @@ def detector() -> DriftDetector:
     probabilities = np.eye(3)[labels] * 0.8 + generator.dirichlet(np.ones(3), 300) * 0.2
     return DriftDetector.fit(
         embeddings.astype(np.float32),
-        probabilities.astype(np.float32),
+        np.log(probabilities).astype(np.float32),
         components=4,
         window=30,
         significance=0.05,

@@ -70,7 +70,7 @@ def test_the_reference_is_held_out_images_of_a_number_that_gives_fine_p_values(
     assert len(detector.reference) == facts["reference_images"] == 149  # of 150, coprime to 20
     held_out = [data.split(name) for name in ("val", "test")]
     said = Predictor(bundle).predict([s.read(i) for s in held_out for i in range(len(s))][:149])
-    expected = detector.features(said.embeddings, said.probabilities)
+    expected = detector.features(said.embeddings, said.logits)
     assert np.allclose(detector.reference, expected, atol=1e-4)
 
 
@@ -79,7 +79,7 @@ def test_it_is_silent_on_new_images_of_the_kind_and_alarms_on_others(bundle, fit
 
     def check(images: list[bytes]):
         said = predictor.predict(images)
-        return detector.check(detector.features(said.embeddings, said.probabilities))
+        return detector.check(detector.features(said.embeddings, said.logits))
 
     alike = [sample(name, 7000 + n).data for n in range(7) for name in ("blue", "green", "red")]
     noisy = [

@@ -59,10 +59,11 @@ def embedding(size: int) -> str:
 
 
 def world(count: int, seed: int, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return embeddings [count, 6] and probabilities [count, 3]; `shift` moves the embeddings."""
+    """Return embeddings [count, 6] and logits [count, 3]; `shift` moves the embeddings."""
     generator = np.random.default_rng(seed)
     embeddings = generator.normal(shift, 1, (count, 6)).astype(np.float32)
-    return embeddings, generator.dirichlet(np.ones(len(CLASSES)), count).astype(np.float32)
+    probabilities = generator.dirichlet(np.ones(len(CLASSES)), count)
+    return embeddings, np.log(probabilities).astype(np.float32)
 
 
 def a_bundle(folder: Path) -> DriftDetector:

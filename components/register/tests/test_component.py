@@ -64,7 +64,7 @@ def inputs(tmp_path) -> dict[str, Path]:
     generator = np.random.default_rng(0)
     detector = DriftDetector.fit(
         generator.normal(size=(30, 3)).astype(np.float32),
-        generator.dirichlet(np.ones(3), 30).astype(np.float32),
+        np.log(generator.dirichlet(np.ones(3), 30)).astype(np.float32),
         components=2,
         window=10,
         significance=0.05,

@@ -18,16 +18,23 @@ CLASSES = 4
 
 
 def world(count: int, seed: int, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return embeddings [count, 12] and probabilities [count, 4]."""
+    """Return embeddings [count, 12] and logits [count, 4]."""
     generator = np.random.default_rng(seed)
     embeddings = generator.normal(shift, 1, (count, 12)).astype(np.float32)
-    probabilities = generator.dirichlet(np.ones(CLASSES), count).astype(np.float32)
-    return embeddings, probabilities
+    probabilities = generator.dirichlet(np.ones(CLASSES), count)
+    return embeddings, np.log(probabilities).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def detector():
     return DriftDetector.fit(*world(400, 1), components=6, window=50, significance=0.05)
+
+
+def test_confidence_is_the_softmaxs_largest_whatever_the_size_of_the_logits(detector):
+    embeddings, _ = world(3, 5)
+    logits = np.array([[0, 0, 0, 0], [1000, 0, 0, 0], [-1000, -1000, -1000, -1001]], np.float32)
+    confidence = detector.features(embeddings, logits)[:, -2]
+    assert confidence == pytest.approx([0.25, 1.0, 1 / (3 + np.exp(-1))], abs=1e-6)
 
 
 def test_a_shifted_world_raises_the_alarm(detector):
@@ -43,17 +50,14 @@ def test_the_same_world_is_silent_about_as_often_as_it_should_be(detector):
 
 
 def test_a_changed_class_mix_is_named(detector):
-    embeddings, probabilities = world(50, 3)
-    probabilities[:] = np.array([0.97, 0.01, 0.01, 0.01])
-    names = {
-        f.name for f in detector.check(detector.features(embeddings, probabilities)).features[:2]
-    }
+    embeddings, logits = world(50, 3)
+    logits[:] = np.log([0.97, 0.01, 0.01, 0.01])
+    names = {f.name for f in detector.check(detector.features(embeddings, logits)).features[:2]}
     assert names == {"class mix", "confidence"}
 
 
 def test_a_class_that_never_occurred_does_not_break_the_test(detector):
-    embeddings, probabilities = world(50, 4)
-    features = detector.features(embeddings, probabilities)
+    features = detector.features(*world(50, 4))
     features[:, -1] = CLASSES
     assert detector.check(features).is_drift
 
