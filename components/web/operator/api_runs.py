@@ -67,8 +67,10 @@ def list_runs(ops: Ops, limit: Limit = 20, after: After = None) -> RunPage:
 
 @router.get("/start-form")
 def describe_start(ops: Ops) -> StartForm:
-    """Return the parameters that a run takes, with their defaults."""
-    return form(ops.runs.pipeline, ops.runs.definition(), ops.packages.champion())
+    """Return the parameters that a run takes: defaults, and what the newest run was told."""
+    run, before = ops.runs.newest_parameters()
+    champion = ops.packages.champion()
+    return form(ops.runs.pipeline, ops.runs.definition(), champion, run, before)
 
 
 @router.post("/runs", status_code=201, responses={409: ERRORS[409]})

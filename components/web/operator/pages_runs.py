@@ -27,7 +27,10 @@ def show_runs(request: Request, ops: Ops, after: After = None) -> HTMLResponse:
 @router.get("/runs/new")
 def show_start(request: Request, ops: Ops) -> HTMLResponse:
     champion = attempt(ops.packages.champion)
-    found = attempt(lambda: form(ops.runs.pipeline, ops.runs.definition(), champion.value or ""))
+    run, before = attempt(ops.runs.newest_parameters).value or ("", {})
+    found = attempt(
+        lambda: form(ops.runs.pipeline, ops.runs.definition(), champion.value or "", run, before)
+    )
     groups = []
     if found.value:
         groups = [(n, list(f)) for n, f in groupby(found.value.fields, lambda f: f.group)]

@@ -87,6 +87,16 @@ class Runs:
             gates=self._gates(steps),
         )
 
+    def newest_parameters(self) -> tuple[str, dict[str, str]]:
+        """Return the newest run and what it was told; "" and nothing while there is none."""
+        newest = next(iter(self.list(1).runs), None)
+        if newest is None:
+            return "", {}
+        with asking(_WHERE, f"run {newest.id} is not there any more"):
+            arn = self.arn(newest.id)
+            given = self._pages("list_pipeline_parameters_for_execution", arn, "PipelineParameters")
+        return newest.id, {item["Name"]: item["Value"] for item in given}
+
     def steps(self, run: str) -> list[Step]:
         """Return the steps that have begun, in the order they did."""
         with asking(_WHERE, f"run {run} is not there; the list of runs has those that are"):

@@ -28,10 +28,15 @@ _GROUPS = {
     "evaluate": "Gates: what a model has to reach",
 }
 _REST = "Everything else"
+# What a run is told once: another champion may have come, and nobody approves by habit.
+_NEVER_AGAIN = (CHAMPION, "ApprovalStatus")
 
 
 class Field(Record):
-    """One parameter; value: what the form begins with, as text; default: the pipeline's."""
+    """One parameter; value: what the form begins with, as text; default: the pipeline's.
+
+    source: whose the value is: pipeline, run (the newest), or champion.
+    """
 
     name: str
     type: str
@@ -39,15 +44,17 @@ class Field(Record):
     group: str
     value: str
     default: str
+    source: str = "pipeline"
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
 
 
 class StartForm(Record):
-    """What POST /runs takes beside its token."""
+    """What POST /runs takes beside its token; run: whose parameters it begins with, or ""."""
 
     pipeline: str
+    run: str = ""
     fields: list[Field]
 
 
@@ -63,12 +70,26 @@ def ports(definition: Definition) -> dict[str, Port]:
     return {declared["Name"]: _port(declared) for declared in definition.parameters}
 
 
-def form(pipeline: str, definition: Definition, champion: str) -> StartForm:
-    """Return the form; champion: the newest approved model, "" while there is none."""
-    fields = [_field(port, champion) for port in ports(definition).values()]
+def form(
+    pipeline: str,
+    definition: Definition,
+    champion: str,
+    run: str = "",
+    before: Mapping[str, str] | None = None,
+) -> StartForm:
+    """Return the form; champion: the newest approved model, "" while there is none.
+
+    run, before: the newest run and its parameters. The form begins with them: a pipeline's
+    default data are a sample, which has nothing to do with what its models learn.
+    """
+    begin = {name: text for name, text in (before or {}).items() if name not in _NEVER_AGAIN}
+    begin |= {CHAMPION: champion} if champion else {}
+    fields = [_field(port, begin.get(name)) for name, port in ports(definition).items()]
     order = [*_GROUPS.values(), _REST]
     return StartForm(
-        pipeline=pipeline, fields=sorted(fields, key=lambda field: order.index(field.group))
+        pipeline=pipeline,
+        run=run,
+        fields=sorted(fields, key=lambda field: order.index(field.group)),
     )
 
 
@@ -123,9 +144,19 @@ def _port(declared: Mapping[str, Any]) -> Port:
     )
 
 
-def _field(port: Port, champion: str) -> Field:
+def _is_default(port: Port, text: str) -> bool:
+    """Tell whether a text means the default: 1e-3 and 0.001 are one number."""
+    try:
+        return port.parse(text, "run") == port.default
+    except UsageError:  # the pipeline has changed since; whoever reads the form sees it
+        return False
+
+
+def _field(port: Port, begin: str | None) -> Field:
+    """Return one parameter's line; begin: its value, None: the pipeline's default."""
     default = as_text(port.default if port.default is not None else "")
-    value = champion if port.name == CHAMPION and champion else default
+    value = default if begin is None or _is_default(port, begin) else begin
+    source = "champion" if port.name == CHAMPION else "run"
     component = catalogue().get(port.name, {}).get("component", "")
     choices = ["true", "false"] if port.type == "boolean" else [as_text(e) for e in port.enum]
     return Field(
@@ -135,6 +166,7 @@ def _field(port: Port, champion: str) -> Field:
         group=_GROUPS.get(component, _REST),
         value=value,
         default=default,
+        source="pipeline" if value == default else source,
         minimum=port.minimum,
         maximum=port.maximum,
         choices=choices,

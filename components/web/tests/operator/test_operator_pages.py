@@ -190,10 +190,11 @@ def test_a_log_is_text(operator):
     assert "epoch=1 &lt;script&gt;" in page
 
 
-def test_the_form_begins_with_defaults_and_the_champion(operator):
+def test_the_form_begins_with_what_the_newest_run_was_told_and_the_champion(operator):
     page = Reader(operator.get("/operator/runs/new").text)
     fields = {a["name"]: a for tag, a in page.tags if tag in ("input", "select") if a.get("name")}
-    assert fields["parameters.Epochs"]["value"] == "25"
+    assert fields["parameters.Epochs"]["value"] == "3"  # of the newest run; the default is 25
+    assert fields["parameters.LearningRate"]["value"] == "0.001"
     assert fields["parameters.Epochs"]["min"] == "1"
     assert fields["parameters.Champion"]["value"].endswith("run2/Register/package/model.tar.gz")
     assert len(fields["token"]["value"]) >= 32

@@ -26,6 +26,24 @@ def test_fields_have_the_definitions_defaults_and_the_catalogues_words():
     assert (fields["Champion"].value, fields["Champion"].default) == (CHAMPION, "")
 
 
+def test_it_begins_with_what_the_newest_run_was_told_but_for_what_is_told_once():
+    before = {
+        "TrainDataset": "photos.zip",
+        "LearningRate": "1e-3",  # the default, written otherwise
+        "Champion": "s3://bucket/older.tar.gz",
+        "ApprovalStatus": "Rejected",
+        "Gone": "1",
+    }
+    made = form("scenes", PIPELINE, CHAMPION, "abcdefgh", before)
+    fields = {field.name: field for field in made.fields}
+    assert made.run == "abcdefgh"
+    assert (fields["TrainDataset"].value, fields["TrainDataset"].source) == ("photos.zip", "run")
+    assert fields["LearningRate"].source == "pipeline"
+    assert (fields["Champion"].value, fields["Champion"].source) == (CHAMPION, "champion")
+    assert fields["ApprovalStatus"].source == "pipeline"
+    assert "Gone" not in fields
+
+
 def test_a_parameter_that_only_the_pipeline_knows_is_offered_last():
     fields = form("scenes", PIPELINE, "").fields
     assert fields[0].name == "TrainDataset"
