@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 
 from shared.pipeline.backends.sagemaker import SageMakerBackend
@@ -26,6 +27,8 @@ def aws(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worksho
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    # It remembers for the whole process what another test has told it.
+    httpx.post(f"http://{host}:{port}/moto-api/reset").raise_for_status()
     environ = {
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "testing",
