@@ -82,9 +82,9 @@ test: check ## check and run the fast tests
 
 FAST := -q --durations=5 -m "not faults and not docker and not e2e and not labelstudio and not browser"
 # The two halves take about as long, so that both cores have work to the end.
-PEOPLE := components/labeling
+PEOPLE := components/labeling components/web
 
-test-house: $(READY) ## run the tests of the host side, of the whole with its endpoint, and of labelling
+test-house: $(READY) ## run the tests of the host side, of the whole with its endpoint, and of what people see
 	$(BIN)/pytest $(FAST) tests shared $(PEOPLE)
 
 test-components: $(READY) ## run the tests of the components and ci
