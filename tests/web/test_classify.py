@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import FilePayload, Page, Request, Route, expect
+from playwright.sync_api import FilePayload, Locator, Page, Request, Route, expect
 
 from ci.tests.live import wait_until
-from shared.vision.tests.factories import COLOURS, colour_image
+from shared.vision.tests.factories import COLOURS, colour_image, encode
 from tests.web.conftest import Enter
 from tests.web.visitor import BROWSER, PHONE, Visitor
 from tests.web.world import World
 
 pytestmark = BROWSER
 ASKED = "**/api/v1/predictions"
-NOTHING = "(canvas) => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)"
+PIXELS = "(canvas) => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)"
 
 
 def payload(name: str, data: bytes, kind: str = "image/png") -> FilePayload:
@@ -36,6 +36,19 @@ def classified(visitor: Visitor, seed: int, colour: str = "red") -> bytes:
     choose(visitor.page, {f"{colour}.png": image})
     expect(visitor.page.locator(".result").first).to_contain_text(f"{colour}.png")
     return image
+
+
+def halves(left: str, right: str) -> bytes:
+    """Return an image of two colours: the model is in two minds, and each place counts."""
+    sides = [np.full((40, width, 3), COLOURS[name]) for name, width in ((left, 22), (right, 18))]
+    noise = np.random.default_rng(0).normal(0, 30, (40, 40, 3))
+    return encode(np.clip(np.hstack(sides) + noise, 0, 255).astype(np.uint8))
+
+
+def drawn(canvas: Locator) -> int:
+    """Return how many different values the pixels have; 1 where nothing is drawn."""
+    values: int = canvas.evaluate(f"(canvas) => new Set(({PIXELS})(canvas).data).size")
+    return values
 
 
 def jpeg(width: int, height: int) -> bytes:
@@ -83,7 +96,7 @@ def test_an_image_may_be_dropped_or_pasted(consumer: Visitor) -> None:
 
 def test_the_explanation_is_drawn_over_the_image_and_goes_again(consumer: Visitor) -> None:
     page = consumer.go("/")
-    classified(consumer, 4)
+    choose(page, {"both.png": halves("red", "blue")})
     button = page.get_by_role("button", name="Show where the model looks")
     canvas = page.locator(".result canvas")
     expect(canvas).to_be_hidden()
@@ -91,11 +104,19 @@ def test_the_explanation_is_drawn_over_the_image_and_goes_again(consumer: Visito
     expect(canvas).to_be_visible()
     expect(button).to_have_attribute("aria-pressed", "true")
     expect(page.locator(".explained")).to_contain_text("less sure")
-    colours = canvas.evaluate(f"(canvas) => new Set(({NOTHING})(canvas).data).size")
-    assert colours > 3  # more than one colour and nothing
+    assert drawn(canvas) > 3  # more than one colour and nothing
     assert consumer.flaws() == []
     button.click()
     expect(canvas).to_be_hidden()
+
+
+def test_an_answer_that_no_single_place_decides_is_explained_in_words(consumer: Visitor) -> None:
+    page = consumer.go("/")
+    classified(consumer, 4)
+    page.get_by_role("button", name="Show where the model looks").click()
+    expect(page.locator(".explained")).to_contain_text("no single one decides")
+    assert drawn(page.locator(".result canvas")) == 1
+    assert consumer.flaws() == []
 
 
 def test_that_the_model_is_right_reaches_the_review_queue(consumer: Visitor, world: World) -> None:

@@ -90,9 +90,13 @@ async function explain(card, image, button) {
     text.textContent = "Covering one place after another …";
     try {
       const said = await ask("/api/v1/predictions?explain=true", image);
-      drawHeat(canvas, card.querySelector("img"), said.explanation);
+      const picture = card.querySelector("img");
+      await picture.decode(); // its size is known only then
+      const isClear = drawHeat(canvas, picture, said.explanation);
       button.dataset.ready = "yes";
-      text.textContent = "Warm: covering this place makes the model less sure. Cool: more sure. Grey: not looked at.";
+      text.textContent = isClear
+        ? "Warm: covering this place makes the model less sure. Cool: more sure. Grey: not looked at."
+        : "The model stays as sure whichever place is covered: no single one decides. Grey: not looked at.";
     } catch (err) {
       text.textContent = err.message;
       button.disabled = false;
