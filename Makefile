@@ -146,8 +146,8 @@ lock: $(READY) ## lock dependencies with hashes; make lock UPGRADE=--upgrade for
 	done
 	$(BIN)/python -m ci split_locks $(if $(WHEELS),--wheels $(WHEELS))
 
-tensorboard: $(READY) ## look at the training curves of local runs
-	$(BIN)/tensorboard --logdir .visionloop
+tensorboard: $(READY) ## compare curves and parameters of local runs: make tensorboard ARGS="--port 6007"
+	$(BIN)/python -m ci tensorboard $(ARGS)
 
 bench-serving: $(READY) $(PEERS:%=.venv-peers/%/.ready) ## measure the endpoint beside its limit and other servers
 	$(BIN)/python -m ci bench_serving $(if $(MODEL),--model $(MODEL)) $(ARGS)
