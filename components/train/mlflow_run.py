@@ -38,7 +38,11 @@ _RUN_FILE = "mlflow-run.json"  # beside the checkpoint: who resumes it goes on i
 _PROBE_S = 5.0
 # Of MLflow's own 7 repetitions and 120 s a silent server would cost a quarter of an hour a call.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 _PAUSE = 20  # times as long as the attempt that failed
+# Where sagemaker-mlflow is installed it warns at every call to a server that is not SageMaker's:
+# https://github.com/aws/sagemaker-mlflow/issues/15
+_HEADERS = "mlflow.tracking.request_header.registry"
 _METRICS_A_CALL, _PARAMETERS_A_CALL = 1000, 100  # MLflow's limits of log-batch
 
 
@@ -106,12 +110,10 @@ class MLflowRun(Logger):
 
     def attempt(self, otherwise: str, call: Callable[[], object]) -> bool:
         """Call MLflow; where it does not answer warn what follows and return False."""
-        from mlflow.exceptions import MlflowException
-
         began = time.monotonic()
         try:
             call()
-        except (MlflowException, OSError) as err:  # requests' errors are OSErrors
+        except _failures() as err:
             now = time.monotonic()
             self._next_try = now + _PAUSE * (now - began)
             log.warning("MLflow does not answer, %s: %s", otherwise, _line(err))
@@ -183,13 +185,14 @@ def open_run(
     Raises:
         StorageError: MLflow does not answer, or refuses. A run that goes on does without.
     """
-    for name, value in {**_PATIENCE, "MLFLOW_DISABLE_TELEMETRY": "true"}.items():
+    for name, value in {**_PATIENCE, **_QUIET}.items():
         os.environ.setdefault(name, value)
-    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
 
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    if not place.tracking_uri.startswith("arn:"):
+        logging.getLogger(_HEADERS).setLevel(logging.ERROR)
     try:
-        from mlflow.tracking import MlflowClient
-
         client = MlflowClient(place.tracking_uri)
         if run_id := _known_run(place, checkpoints):
             log.info("mlflow: going on in run %s", run_id)
@@ -198,7 +201,7 @@ def open_run(
             return run
         _probe(place.tracking_uri)
         run_id = _create(client, place, parameters, tags)
-    except (MlflowException, OSError, ImportError) as err:  # sqlite needs all of mlflow
+    except (*_failures(), ImportError) as err:  # sqlite needs all of mlflow
         raise StorageError(
             f"train: MLflow at {place.tracking_uri} cannot be used: {_line(err)}; start it, set "
             "MLFLOW_TRACKING_URI to another, or unset it to train without"
@@ -229,7 +232,8 @@ def _create(
 
     experiment = client.get_experiment_by_name(place.experiment)
     if experiment is None:  # or another trial makes it at this moment
-        _unless_it_exists(lambda: client.create_experiment(place.experiment))
+        where = _artifacts(place)
+        _unless_it_exists(lambda: client.create_experiment(place.experiment, where))
         experiment = client.get_experiment_by_name(place.experiment)
     told = {**tags, "job": place.job} if place.job else dict(tags)
     name = place.job or str(parameters["model_name"])
@@ -240,6 +244,17 @@ def _create(
     return run_id
 
 
+def _artifacts(place: Place) -> str | None:
+    """Return where an experiment's artifacts go, None where the server says.
+
+    Without one they would lie in the folder of the job that happened to come first.
+    """
+    kind, _, path = place.tracking_uri.partition(":///")
+    if kind != "sqlite":
+        return None
+    return str(Path(path).absolute().with_name("mlartifacts") / place.experiment)
+
+
 def _unless_it_exists(create: Callable[[], object]) -> None:
     from mlflow.exceptions import MlflowException
 
@@ -248,6 +263,15 @@ def _unless_it_exists(create: Callable[[], object]) -> None:
     except MlflowException as err:
         if err.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Return what a call may fail with: MLflow, the network (an OSError), S3, credentials."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+    from mlflow.exceptions import MlflowException
+
+    return MlflowException, OSError, Boto3Error, BotoCoreError, ClientError
 
 
 def _parts(items: list[Any], size: int) -> list[list[Any]]:

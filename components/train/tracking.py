@@ -16,6 +16,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.api_pb2 import Status
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
+from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from components.train.mlflow_run import MLflowRun, Place, open_run
@@ -23,9 +24,10 @@ from shared.component.layout import Layout
 from shared.component.version import code_version
 from shared.vision.dataset import DatasetInfo
 
-# Tags apart from the curves: the HParams tab shows the last value of a tag, and the last
-# epoch is not the one whose weights are kept.
-KEPT = {"kept/val_f1": "val_f1", "kept/val_accuracy": "val_accuracy"}
+# A folder of its own: TensorBoard takes every curve beside a session for a metric of it, and a
+# curve's last point for its value, while the last epoch is not the one whose weights are kept.
+KEPT = "kept"
+METRICS = ("val_f1", "val_accuracy")
 
 
 class Board(TensorBoardLogger):
@@ -33,34 +35,43 @@ class Board(TensorBoardLogger):
 
     Lightning's log_hyperparams would write metrics of zero and call the session done before
     it began. Here a session begins with its parameters and ends with the kept epoch's figures;
-    a run that goes on in the same folder begins it again, which TensorBoard takes for one.
+    a run that goes on in the same folder begins it again, which TensorBoard takes for one. It
+    names no list of parameters, so that TensorBoard makes one of all runs, with those first
+    that differ.
     """
 
     def __init__(self, logs: Path) -> None:
         super().__init__(logs, name="", version="", default_hp_metric=False)
+        self._session: SummaryWriter | None = None
+        self._steps_an_epoch = 0.0
 
     def begin(self, parameters: Mapping[str, object]) -> None:
-        """Write the parameters; all runs that are compared should have the same ones.
-
-        TensorBoard takes names and metrics of all runs from one of them.
-        """
+        """Begin the session."""
         values = dict(parameters)
         self.log_hyperparams(values)  # hparams.yaml
-        experiment, session, _ = hparams(values, dict.fromkeys(KEPT, 0.0))
-        self._write(experiment, session)
+        _, start, _ = hparams(values, dict.fromkeys(METRICS, 0.0))
+        self._session = SummaryWriter(Path(self.root_dir) / KEPT)
+        self._write(start)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        super().log_metrics(metrics, step)
+        if step is not None and "epoch" in metrics:
+            self._steps_an_epoch = (step + 1) / (metrics["epoch"] + 1)
 
     def end(self, best: Mapping[str, float]) -> None:
-        """Write the figures of the kept epoch."""
-        figures = {tag: best[name] for tag, name in KEPT.items()}
-        self.log_metrics(figures, step=int(best["epoch"]))
+        """End the session with the kept epoch's figures, a dot where the curves have them."""
+        if self._session is None:
+            raise RuntimeError("train: a session ends that never began")
+        step = max(0, round(best["epoch"] * self._steps_an_epoch) - 1)
+        for name in METRICS:
+            self._session.add_scalar(name, best[name], step)
         self._write(_session_end(Status.STATUS_SUCCESS))
-        self.experiment.close()
+        self._session.close()
 
-    def _write(self, *summaries: Summary) -> None:
-        writer = self.experiment._get_file_writer()
-        for summary in summaries:
-            writer.add_summary(summary)
-        self.experiment.flush()
+    def _write(self, summary: Summary) -> None:
+        if self._session is not None:
+            self._session._get_file_writer().add_summary(summary)
+            self._session.flush()
 
 
 def loggers(
