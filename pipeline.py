@@ -5,18 +5,26 @@
     python pipeline.py --upsert --start                     run it on SageMaker
     python pipeline.py --definition                         print what SageMaker gets
     python pipeline.py --help                               every parameter and default
+    python pipeline.py --tune -p Trials=20                  search for better defaults
 
 fetch_data -> preprocess -> train -> evaluate ----> [gates passed?] -> register
                               |  \\-> explain  /
                               \\---> fit_detector
+fetch_data -> preprocess -> search (trials of train) -> evaluate (the best) -> tune -> defaults.yaml
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from shared.pipeline import cli
-from shared.pipeline.dsl import Artifact, Fail, Pipeline, Step, Task, load_components
+from shared.pipeline.defaults import load_defaults
+from shared.pipeline.dsl import Pipeline, load_components
 from shared.pipeline.expressions import ExecutionVariable, Join, JsonGet, Value, at_least, at_most
+from shared.pipeline.graph import Artifact, Fail, Step, Task
 from shared.pipeline.model_package import register_model
+from shared.pipeline.search_space import Space
 from shared.pipeline.settings import Settings
 
 # Pipeline parameters and the component port each stands for: type, default, limits and
@@ -32,6 +40,7 @@ PARAMETERS = {
     "BatchSize": "train.batch_size",
     "Optimizer": "train.optimizer",
     "LearningRate": "train.learning_rate",
+    "WeightDecay": "train.weight_decay",
     "Augmentations": "train.augmentations",
     "MinAccuracy": "evaluate.min_accuracy",
     "MinMacroF1": "evaluate.min_macro_f1",
@@ -43,25 +52,19 @@ PARAMETERS = {
 
 def build(settings: Settings, name: str = "visionloop") -> Pipeline:
     """Return the graph."""
-    pipeline = Pipeline(name, load_components(settings.root / "components"))
-    declare_parameters(pipeline, settings)
+    pipeline = empty(settings, name)
+    declare_parameters(pipeline, settings, PARAMETERS, name)
+    pipeline.parameter(
+        "ApprovalStatus",
+        type="string",
+        default="PendingManualApproval",
+        enum=("PendingManualApproval", "Approved", "Rejected"),
+        description="Status a new model package starts with.",
+    )
+    pipeline.refuse_unused_defaults()
 
-    raw = pipeline.task(
-        "fetch_data",
-        train=pipeline["TrainDataset"],
-        test=pipeline["TestDataset"],
-        annotations=pipeline["Annotations"],
-    )
-    data = pipeline.task(
-        "preprocess",
-        raw=raw["raw"],
-        annotations=raw["labels"],
-        frozen_test=pipeline["FrozenTest"],
-        image_size=pipeline["ImageSize"],
-        seed=pipeline["Seed"],
-        locations={"frozen": pipeline["FrozenTest"]},
-    )
-    model = train(pipeline, data["dataset"])
+    data = prepare(pipeline)
+    model = pipeline.task("train", dataset=data["dataset"], **training(pipeline))["model"]
     evaluation = evaluate(pipeline, data["dataset"], model)
     seed = pipeline["Seed"]
     explanation = pipeline.task("explain", dataset=data["dataset"], model=model, seed=seed)
@@ -81,10 +84,77 @@ def build(settings: Settings, name: str = "visionloop") -> Pipeline:
     return pipeline
 
 
-def declare_parameters(pipeline: Pipeline, settings: Settings) -> None:
-    for name, port in PARAMETERS.items():
-        pipeline.parameter(name, like=port)
-    frozen_test = f"s3://{settings.bucket}/{pipeline.name}/frozen-test"
+def build_search(
+    settings: Settings, name: str = "visionloop", space: Space | None = None
+) -> Pipeline:
+    """Return the graph that searches for better defaults, on the validation images alone.
+
+    The test images, the same frozen ones, are looked at once: for the winner.
+    """
+    pipeline = empty(settings, f"{name}-tune")
+    searched = (space or Space()).load(settings.root, pipeline.components["train"])
+    parameters = {n: p for n, p in PARAMETERS.items() if not p.startswith("evaluate.")}
+    pipeline.fixed_elsewhere = searched.taken_from(parameters)
+    declare_parameters(pipeline, settings, parameters, name)
+    pipeline.parameter(
+        "Objective",
+        type="string",
+        default="val_f1",
+        enum=("val_f1", "val_accuracy"),
+        description="What the search makes as large as it can: macro F1 or accuracy of validation.",
+    )
+    trials = "Trainings in all; the local backend goes on where there were fewer."
+    pipeline.parameter("Trials", type="integer", default=20, minimum=1, description=trials)
+    parallel = "Trainings at the same time; the local backend takes no more than there are cores."
+    pipeline.parameter("ParallelTrials", type="integer", default=2, minimum=1, description=parallel)
+
+    data = prepare(pipeline)
+    search = pipeline.tuning(
+        "train",
+        searched,
+        objective=pipeline["Objective"],
+        trials=pipeline["Trials"],
+        parallel=pipeline["ParallelTrials"],
+        random_seed=pipeline["Seed"],
+        bucket=settings.bucket,
+        dataset=data["dataset"],
+        onnx=False,  # ten seconds a trial for a file that nobody will serve
+        **training(pipeline),
+    )
+    evaluation = pipeline.task(
+        "evaluate",
+        dataset=data["dataset"],
+        model=search.best["model"],
+        min_accuracy=0.0,  # there is no gate to pass
+        min_macro_f1=0.0,
+        min_class_recall=0.0,
+        seed=pipeline["Seed"],
+    )
+    pipeline.task(
+        "tune",
+        trials=search.record,
+        dataset=data["dataset"],
+        metrics=evaluation["metrics"],
+    )
+    return pipeline
+
+
+def empty(settings: Settings, name: str) -> Pipeline:
+    components = load_components(settings.root / "components")
+    return Pipeline(name, components, load_defaults(settings.defaults_file, components))
+
+
+def declare_parameters(
+    pipeline: Pipeline, settings: Settings, ports: Mapping[str, str], name: str
+) -> None:
+    """Declare parameters by their ports, and those that stand for more than one.
+
+    name: of the problem, whose frozen test set all pipelines share.
+    """
+    for parameter, port in ports.items():
+        if parameter not in pipeline.fixed_elsewhere:
+            pipeline.parameter(parameter, like=port)
+    frozen_test = f"s3://{settings.bucket}/{name}/frozen-test"
     pipeline.parameter("FrozenTest", like="preprocess.frozen_test", default=frozen_test)
     pipeline.parameter("Seed", like="train.seed", description="Seed of splits, weights, samples.")
     resources = pipeline.components["train"].resources
@@ -101,32 +171,38 @@ def declare_parameters(pipeline: Pipeline, settings: Settings) -> None:
         minimum=1,
         description="Machines of the training job; the local backend runs one.",
     )
-    pipeline.parameter(
-        "ApprovalStatus",
-        type="string",
-        default="PendingManualApproval",
-        enum=("PendingManualApproval", "Approved", "Rejected"),
-        description="Status a new model package starts with.",
+
+
+def prepare(pipeline: Pipeline) -> Task:
+    raw = pipeline.task(
+        "fetch_data",
+        train=pipeline["TrainDataset"],
+        test=pipeline["TestDataset"],
+        annotations=pipeline["Annotations"],
     )
-
-
-def train(pipeline: Pipeline, dataset: Artifact) -> Artifact:
-    task = pipeline.task(
-        "train",
-        dataset=dataset,
-        model_name=pipeline["Model"],
-        pretrained=pipeline["PretrainedWeights"],
+    return pipeline.task(
+        "preprocess",
+        raw=raw["raw"],
+        annotations=raw["labels"],
+        frozen_test=pipeline["FrozenTest"],
         image_size=pipeline["ImageSize"],
-        epochs=pipeline["Epochs"],
-        batch_size=pipeline["BatchSize"],
-        optimizer=pipeline["Optimizer"],
-        learning_rate=pipeline["LearningRate"],
-        augmentations=pipeline["Augmentations"],
         seed=pipeline["Seed"],
-        instance_type=pipeline["TrainInstanceType"],
-        instance_count=pipeline["TrainInstanceCount"],
+        locations={"frozen": pipeline["FrozenTest"]},
     )
-    return task["model"]
+
+
+def training(pipeline: Pipeline) -> dict[str, Any]:
+    """Return what every training is given beside its data: ports of train, seed, machines."""
+    given = {
+        port.removeprefix("train."): pipeline[name]
+        for name, port in PARAMETERS.items()
+        if port.startswith("train.") and name not in pipeline.fixed_elsewhere
+    }
+    machines = {"instance_type": "TrainInstanceType", "instance_count": "TrainInstanceCount"}
+    return given | {
+        "seed": pipeline["Seed"],
+        **{name: pipeline[parameter] for name, parameter in machines.items()},
+    }
 
 
 def evaluate(pipeline: Pipeline, dataset: Artifact, model: Artifact) -> Task:
@@ -196,4 +272,4 @@ def gates_failed(pipeline: Pipeline, evaluation: Task) -> Fail:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.main(build))
+    raise SystemExit(cli.main(build, build_search=build_search))

@@ -26,8 +26,8 @@ from ci.errors import BuildError
 from ci.problems import component_folders
 from shared.component.errors import UsageError
 from shared.component.spec import ComponentSpec, load_spec
-from shared.pipeline.dsl import nearest
 from shared.pipeline.images import ContextFile, context_files, hash_of, repository_of
+from shared.pipeline.nearest import nearest
 
 CODE_LABEL = "visionloop.code"
 # 1980-01-01: the oldest time a zip holds, so that nothing in an image trips over it.

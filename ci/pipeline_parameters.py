@@ -15,7 +15,7 @@ from typing import Any
 import pipeline
 from ci.problems import Problem
 from shared.component.files import write_text
-from shared.pipeline.dsl import Parameter
+from shared.pipeline.graph import Parameter
 from shared.pipeline.settings import Settings
 
 FILE = Path("components/web/operator/pipeline_parameters.json")

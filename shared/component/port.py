@@ -21,6 +21,7 @@ ARTIFACT_TYPES = (
     "Detector",
     "Metrics",
     "Report",
+    "Defaults",
 )
 PARAMETER_TYPES: dict[str, type] = {
     "string": str,

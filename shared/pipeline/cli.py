@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -23,14 +24,21 @@ from shared.pipeline.backends.base import Backend
 from shared.pipeline.backends.launcher import Launcher
 from shared.pipeline.backends.local import LocalBackend
 from shared.pipeline.compiler import definition, document
+from shared.pipeline.defaults import FILE, adopt
 from shared.pipeline.display import describe, follow
-from shared.pipeline.dsl import Parameter, Pipeline, nearest
+from shared.pipeline.dsl import Pipeline
 from shared.pipeline.errors import CostError
 from shared.pipeline.execution import Execution
+from shared.pipeline.graph import Parameter
+from shared.pipeline.nearest import nearest
 from shared.pipeline.registry import latest_approved
+from shared.pipeline.search_space import DEFAULT_SPACE, Space
 from shared.pipeline.settings import REPOSITORY, Settings
 
 Build = Callable[[Settings, str], Pipeline]
+BuildSearch = Callable[[Settings, str, Space], Pipeline]
+NAME = "visionloop"  # of the pipeline, where no --name is given
+ACTIONS = ("definition", "upsert", "start", "list", "describe", "approve", "reject", "adopt")
 CHAMPION = "Champion"  # the parameter that names the approved model to compare with
 
 
@@ -40,19 +48,18 @@ def main(
     environ: Mapping[str, str] = os.environ,
     root: Path = REPOSITORY,
     out: TextIO | None = None,
+    build_search: BuildSearch | None = None,
 ) -> int:
     """Do what the command line asks and return the exit status.
 
-    build: makes the graph; called with the settings and the pipeline's name.
+    build, build_search: make the graphs; called with the settings and the pipeline's name.
     """
     settings = Settings.from_environ(environ, root)
     out = out or sys.stdout
     try:
-        pipeline = build(settings, "visionloop")
-        arguments = parser(pipeline).parse_args(argv)
+        arguments, build = parse(build, build_search, settings, argv)
         logs.configure()
-        pipeline = build(settings, arguments.name)
-        return _run(arguments, build, pipeline, settings, environ, out)
+        return _run(arguments, build, build(settings, arguments.name), settings, environ, out)
     except VisionloopError as err:
         sys.stderr.write(f"error: {err}\n")
         return err.exit_status
@@ -65,11 +72,54 @@ def main(
         return 1
 
 
+def parse(
+    build: Build, build_search: BuildSearch | None, settings: Settings, argv: Sequence[str] | None
+) -> tuple[argparse.Namespace, Build]:
+    """Return what the command line says, and what makes the graph that it is about."""
+    asked, _ = searching_parser().parse_known_args(argv)
+    if asked.tune:
+        if build_search is None:
+            raise UsageError("pipeline: this pipeline has no search; leave --tune out")
+        also = tuple(filter(None, asked.also.split(",")))
+        space = Space(Path(asked.space).absolute() if asked.space else None, also)
+
+        build_it: Build = partial(_searching, build_search, space)
+    else:
+        if asked.space or asked.also:
+            raise UsageError("pipeline: --space and --also are about a search; add --tune")
+        build_it = build
+    arguments = parser(build_it(settings, NAME)).parse_args(argv)
+    if arguments.tune and not any(getattr(arguments, action) for action in ACTIONS):
+        arguments.upsert = arguments.start = True
+    return arguments, build_it
+
+
+def _searching(build: BuildSearch, space: Space, settings: Settings, name: str) -> Pipeline:
+    return build(settings, name, space)
+
+
+def searching_parser() -> argparse.ArgumentParser:
+    """Return what decides which graph is meant, so whose parameters --help lists."""
+    result = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    search = result.add_argument_group("search for hyperparameters")
+    search.add_argument(
+        "--tune",
+        action="store_true",
+        help="search for better defaults: the pipeline NAME-tune, --upsert and --start implied",
+    )
+    search.add_argument("--space", default="", metavar="FILE", help=f"default: {DEFAULT_SPACE}")
+    search.add_argument(
+        "--also", default="", metavar="NAMES", help="search these options of the space too: a,b"
+    )
+    return result
+
+
 def parser(pipeline: Pipeline) -> argparse.ArgumentParser:
     """Return the command line, with the pipeline's parameters in its help."""
     result = argparse.ArgumentParser(
         prog="python pipeline.py",
         description="Build, start and look after the pipeline.",
+        parents=[searching_parser()],
         epilog="parameters, each as -p Name=value:\n" + "\n".join(_help(pipeline.parameters)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -81,7 +131,7 @@ def parser(pipeline: Pipeline) -> argparse.ArgumentParser:
         default="sagemaker",
         help="where: SageMaker (default), or this machine: in containers, as processes",
     )
-    add("--name", default=pipeline.name, help=f"pipeline and model group; default: {pipeline.name}")
+    add("--name", default=NAME, help=f"pipeline and model group; default: {NAME}")
     run = result.add_argument_group("run")
     run.add_argument("--definition", action="store_true", help="print the definition; needs no AWS")
     run.add_argument("--upsert", action="store_true", help="create or update the pipeline")
@@ -100,6 +150,9 @@ def parser(pipeline: Pipeline) -> argparse.ArgumentParser:
     look.add_argument("--approve", metavar="PACKAGE", help="approve a model package (its ARN)")
     look.add_argument("--reject", metavar="PACKAGE", help="reject a model package (its ARN)")
     look.add_argument("--comment", default="", help="why; kept with the decision")
+    look.add_argument(
+        "--adopt", metavar="SEARCH", help=f"take a search's result as {FILE}: execution or file"
+    )
     return result
 
 
@@ -117,6 +170,8 @@ def parse_parameters(
         name, equals, text = word.partition("=")
         if not equals:
             raise UsageError(f"pipeline: '{word}' is no parameter; write -p Name=value")
+        if name in pipeline.fixed_elsewhere:
+            raise UsageError(f"pipeline: parameter '{name}' {pipeline.fixed_elsewhere[name]}")
         if name not in known:
             raise UsageError(f"pipeline: no parameter '{name}'{nearest(name, known)}")
         is_path = known[name].port.format == "uri" and "://" not in text and text
@@ -138,9 +193,11 @@ def _run(
     if arguments.definition:
         out.write(definition(pipeline, settings) + "\n")
         return 0
-    actions = ("upsert", "start", "list", "describe", "approve", "reject")
-    if not any(getattr(arguments, action) for action in actions):
+    if not any(getattr(arguments, action) for action in ACTIONS):
         raise UsageError("pipeline: nothing to do; pass --upsert --start, or see --help")
+    if arguments.adopt:
+        _adopt(arguments, pipeline, settings, out)
+        return 0
     if arguments.backend in ("local", "docker"):
         return _act(arguments, _here(arguments, settings, environ), pipeline, settings, given, out)
     from shared.pipeline.backends.account import aws_errors, connect  # imports boto3
@@ -239,6 +296,20 @@ def _start(
     return 1 if execution.status in ("Failed", "Stopped") else 0
 
 
+def _adopt(
+    arguments: argparse.Namespace, pipeline: Pipeline, settings: Settings, out: TextIO
+) -> None:
+    """Make what a search has found the defaults of the pipeline's parameters."""
+    source = Path(arguments.adopt)
+    if not source.is_file() and arguments.backend != "sagemaker":
+        backend = LocalBackend(settings)
+        execution = backend.describe(f"{arguments.name}-tune", arguments.adopt)
+        source = summary.adoptable(execution, backend.store) or source
+    found = adopt(source, settings.defaults_file, pipeline.components)
+    out.write(f"{settings.defaults_file}: {found.origin}\n")
+    out.writelines(f"  {name:<24}{value}\n" for name, value in found.values.items())
+
+
 def _listing(backend: Backend, name: str) -> list[str]:
     executions = backend.list(name)
     packages = backend.registry.list(name)
@@ -275,7 +346,9 @@ def _help(parameters: Sequence[Parameter]) -> list[str]:
     lines = []
     for parameter in parameters:
         port = parameter.port
-        notes = [f"default: {parameter.default}" if parameter.default != "" else "default: empty"]
+        origin = f", from {parameter.origin}" if parameter.origin else ""
+        default = "empty" if parameter.default == "" else parameter.default
+        notes = [f"default: {default}{origin}"]
         if port.enum:
             notes.append("one of " + ", ".join(map(str, port.enum)))
         if port.minimum is not None:

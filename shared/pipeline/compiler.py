@@ -12,20 +12,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-from shared.component.layout import OPT_ML, Layout
+from shared.component.layout import LOGS_VARIABLE, OPT_ML, PACKED_LOGS, Layout
 from shared.component.port import Port
-from shared.pipeline.dsl import (
+from shared.pipeline.dsl import Pipeline
+from shared.pipeline.expressions import ExecutionVariable, Expression, Join, Value, render
+from shared.pipeline.graph import (
+    TRAININGS,
     TYPE_NAMES,
     Condition,
     Fail,
     Parameter,
-    Pipeline,
     RegisterModel,
     Step,
     Task,
+    Tuning,
 )
-from shared.pipeline.expressions import ExecutionVariable, Join, Value, render
 from shared.pipeline.images import image_uri
+from shared.pipeline.search_space import Range, SearchSpace, as_text
 from shared.pipeline.settings import Settings
 
 Json = dict[str, Any]
@@ -72,19 +75,25 @@ def step_request(step: Step, pipeline: Pipeline, settings: Settings) -> Json:
         }
     if isinstance(step, RegisterModel):
         return {"Name": step.name, "Type": "RegisterModel", "Arguments": render(step.request)}
-    is_training = step.spec.kind == "training"
-    arguments = training_request if is_training else processing_request
+    if isinstance(step, Tuning):
+        return _job(step.task, "Tuning", tuning_request(step, pipeline, settings), pipeline)
+    if step.spec.kind == "training":
+        return _job(step, "Training", training_request(step, pipeline, settings), pipeline)
+    return _job(step, "Processing", processing_request(step, pipeline, settings), pipeline)
+
+
+def _job(task: Task, kind: str, arguments: Json, pipeline: Pipeline) -> Json:
     request = {
-        "Name": step.name,
-        "Type": "Training" if is_training else "Processing",
-        "Arguments": render(arguments(step, pipeline, settings)),
-        "DisplayName": step.name,
-        "Description": step.spec.description,
+        "Name": task.name,
+        "Type": kind,
+        "Arguments": render(arguments),
+        "DisplayName": task.name,
+        "Description": task.spec.description,
         "RetryPolicies": [RETRY_POLICY],
     }
-    if step.artifacts:  # SageMaker compares a source's URI as text, not what it holds today
+    if task.artifacts:  # SageMaker compares a source's URI as text, not what it holds today
         request["CacheConfig"] = {"Enabled": True, "ExpireAfter": CACHE_DAYS}
-    if files := property_files(step, pipeline):
+    if files := property_files(task, pipeline):
         request["PropertyFiles"] = files
     return request
 
@@ -143,7 +152,7 @@ def training_request(task: Task, pipeline: Pipeline, settings: Settings) -> Json
                 {"Name": name, "Regex": regex} for name, regex in task.spec.metrics.items()
             ],
         },
-        "HyperParameters": {name: as_text(value) for name, value in task.parameters.items()},
+        "HyperParameters": {n: hyperparameter(value) for n, value in task.parameters.items()},
         "InputDataConfig": [_channel(task, name) for name in task.artifacts],
         "ResourceConfig": {
             "InstanceType": task.instance_type,
@@ -152,7 +161,7 @@ def training_request(task: Task, pipeline: Pipeline, settings: Settings) -> Json
         },
         "RoleArn": settings.role,
         "StoppingCondition": stopping,
-        "OutputDataConfig": {"S3OutputPath": f"{base}/training"},
+        "OutputDataConfig": {"S3OutputPath": f"{base}/{TRAININGS}"},
         # One place an execution: a checkpoint of another run must never be resumed.
         "CheckpointConfig": {
             "S3Uri": Join([f"{base}/checkpoints/", _EXECUTION_ID]),
@@ -160,6 +169,61 @@ def training_request(task: Task, pipeline: Pipeline, settings: Settings) -> Json
         },
         "EnableManagedSpotTraining": resources.spot,
         **_tensorboard(task, base),
+        **_tracking(pipeline, settings),
+    }
+
+
+def tuning_request(tuning: Tuning, pipeline: Pipeline, settings: Settings) -> Json:
+    """Return the CreateHyperParameterTuningJob request of a search, expressions included.
+
+    Each trial is what `training_request` says, but that a tuning job's trainings have no
+    TensorBoardOutputConfig: their logs go into output.tar.gz, beside model.tar.gz.
+    """
+    definition = training_request(tuning.task, pipeline, settings)
+    definition["StaticHyperParameters"] = definition.pop("HyperParameters")
+    if definition.pop("TensorBoardOutputConfig", None):
+        environment = definition.setdefault("Environment", {})
+        environment[LOGS_VARIABLE] = PACKED_LOGS
+        if settings.tracking_uri:
+            environment["MLFLOW_REGISTERED_MODEL"] = ""  # a trial is no version of the model
+    return {
+        "HyperParameterTuningJobConfig": {
+            "Strategy": "Bayesian",
+            "HyperParameterTuningJobObjective": {
+                "Type": "Maximize",
+                "MetricName": tuning.objective,
+            },
+            "ResourceLimits": {
+                "MaxNumberOfTrainingJobs": tuning.trials,
+                "MaxParallelTrainingJobs": tuning.parallel,
+            },
+            "ParameterRanges": parameter_ranges(tuning.space),
+            "TrainingJobEarlyStoppingType": "Auto",
+            "RandomSeed": tuning.random_seed,
+        },
+        "TrainingJobDefinition": definition,
+    }
+
+
+def parameter_ranges(space: SearchSpace) -> Json:
+    """Return a search space as SageMaker writes it: all values are strings."""
+    found = {
+        "IntegerParameterRanges": [_range(entry) for entry in space.ranges(is_integer=True)],
+        "ContinuousParameterRanges": [_range(entry) for entry in space.ranges(is_integer=False)],
+        "CategoricalParameterRanges": [
+            {"Name": entry.name, "Values": list(entry.values)} for entry in space.choices
+        ],
+    }
+    return {kind: entries for kind, entries in found.items() if entries}
+
+
+def _range(entry: Range) -> Json:
+    as_type = int if entry.is_integer else float
+    return {
+        "Name": entry.name,
+        "MinValue": str(as_type(entry.low)),
+        "MaxValue": str(as_type(entry.high)),
+        "ScalingType": "Logarithmic" if entry.scale == "log" else "Linear",
     }
 
 
@@ -184,11 +248,11 @@ def property_files(task: Task, pipeline: Pipeline) -> list[Json]:
     ]
 
 
-def as_text(value: Value) -> Value:
+def hyperparameter(value: Value) -> Value:
     """Return the value as the string a hyperparameter has to be."""
     if isinstance(value, Parameter):
         return value if value.port.type == "string" else Join([value])
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return value if isinstance(value, Expression) else as_text(value)
 
 
 def _parameter(parameter: Parameter) -> Json:
@@ -244,3 +308,15 @@ def _tensorboard(task: Task, base: str) -> Json:
             "LocalPath": str(_LAYOUT.output_dir(task.spec, logs[0])),
         }
     }
+
+
+def _tracking(pipeline: Pipeline, settings: Settings) -> Json:
+    """Tell a training which MLflow it reports to, under the name of the problem."""
+    if not settings.tracking_uri:
+        return {}
+    experiment = settings.experiment or pipeline.name
+    names = {
+        "MLFLOW_TRACKING_URI": settings.tracking_uri,
+        "MLFLOW_EXPERIMENT_NAME": experiment,
+    }
+    return {"Environment": names}

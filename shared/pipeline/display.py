@@ -18,6 +18,10 @@ from shared.pipeline.execution import Execution, StepRecord, timestamp
 if TYPE_CHECKING:
     from rich.table import Table
 
+# What backends/tuning.py says of a search after each trial.
+_SEARCH = {"best": r"best=([-0-9.]+)"} | {
+    state: rf"progress=.* {state}=(\d+)" for state in ("pruned", "failed")
+}
 _LINE_INTERVAL_S = 5.0  # between two progress lines of a step off a terminal
 _STYLES = {"Succeeded": "green", "Failed": "bold red", "Executing": "cyan", "Stopped": "yellow"}
 _MARKS = {"Succeeded": "✓", "Failed": "✗", "Executing": "▸", "Stopped": "■", "NotExecuted": "·"}
@@ -65,12 +69,14 @@ class Progress:
     def update(self, execution: Execution) -> None:
         for step in execution.steps.values():
             if step.log and step.status in ("Executing", "Succeeded"):
-                reader = self._readers.setdefault(step.name, LogReader(self._patterns(step.name)))
+                reader = self._readers.setdefault(step.name, LogReader(self._patterns(step)))
                 step.progress = reader.read(Path(step.log)) or step.progress
 
-    def _patterns(self, step: str) -> Mapping[str, str]:
+    def _patterns(self, step: StepRecord) -> Mapping[str, str]:
+        if step.type == "Tuning":
+            return _SEARCH
         for spec in self.components.values():
-            if spec.name.replace("_", "").lower() == step.lower():
+            if spec.name.replace("_", "").lower() == step.name.lower():
                 return spec.metrics
         return {}
 

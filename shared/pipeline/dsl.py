@@ -7,8 +7,7 @@ example; `compiler.py` turns the graph into SageMaker's definition.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,121 +15,29 @@ from typing import Any
 from shared.component.errors import SpecError, UsageError
 from shared.component.port import ParameterValue, Port
 from shared.component.spec import ComponentSpec, load_spec
-from shared.pipeline.expressions import Comparison, Expression, JsonGet, Property, Value
-
-# SageMaker's names of parameter types, and what they are in component.yaml.
-TYPE_NAMES = {"string": "String", "integer": "Integer", "number": "Float", "boolean": "Boolean"}
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A value chosen when an execution starts; `port` holds type, default and limits."""
-
-    name: str
-    port: Port
-
-    @property
-    def default(self) -> ParameterValue:
-        if self.port.default is None:
-            raise SpecError(f"pipeline parameter '{self.name}' has no default; give it one")
-        return self.port.parse(self.port.default, "pipeline")
-
-    @property
-    def expr(self) -> dict[str, Any]:
-        return {"Get": f"Parameters.{self.name}"}
-
-    def parse(self, text: ParameterValue) -> ParameterValue:
-        """Turn what a person typed into the declared type, within its limits.
-
-        Raises:
-            UsageError: the text is no such value or lies outside the limits.
-        """
-        try:
-            return self.port.parse(text, "pipeline")
-        except UsageError as err:
-            raise UsageError(str(err).replace(f"'{self.port.name}'", f"'{self.name}'")) from err
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """What a task writes to one of its outputs; its expression is the S3 URI."""
-
-    task: Task
-    port: Port
-
-    @property
-    def uri(self) -> Property:
-        if self.task.spec.kind == "training":
-            return Property(self.task.name, "ModelArtifacts.S3ModelArtifacts")
-        output = f"ProcessingOutputConfig.Outputs['{self.port.name}']"
-        return Property(self.task.name, f"{output}.S3Output.S3Uri")
-
-    @property
-    def expr(self) -> dict[str, Any]:
-        return self.uri.expr
-
-    def json(self, file: str, path: str) -> JsonGet:
-        """Return the number at `path` (by dots) of a JSON file in this artifact."""
-        return JsonGet(self.task.name, self.port.name, file, path)
-
-
-@dataclass(frozen=True)
-class Task:
-    """A component placed in a pipeline.
-
-    locations: S3 URIs of outputs that have a fixed place instead of one per execution.
-    """
-
-    name: str
-    spec: ComponentSpec
-    artifacts: Mapping[str, Artifact]
-    parameters: Mapping[str, Value]
-    locations: Mapping[str, Value]
-    instance_type: Value
-    instance_count: Value
-
-    def __getitem__(self, output: str) -> Artifact:
-        return Artifact(self, self.spec.output(output))
-
-
-@dataclass(frozen=True)
-class RegisterModel:
-    """SageMaker's own step that adds a version to a model package group."""
-
-    name: str
-    request: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Fail:
-    """Ends the execution as failed, with a message."""
-
-    name: str
-    message: Value
-
-
-Step = Task | RegisterModel | Fail
-
-
-@dataclass(frozen=True)
-class Condition:
-    """Where the pipeline forks; all comparisons must hold."""
-
-    name: str
-    comparisons: Sequence[Comparison]
-    then: Sequence[Step]
-    otherwise: Sequence[Step]
+from shared.pipeline.defaults import Defaults
+from shared.pipeline.expressions import Comparison, Expression, JsonGet, Value
+from shared.pipeline.graph import TRAININGS, Artifact, Condition, Parameter, Step, Task, Tuning
+from shared.pipeline.nearest import nearest
+from shared.pipeline.search_space import SearchSpace
 
 
 @dataclass
 class Pipeline:
-    """The graph while it is built; `components` are the specs by name."""
+    """The graph while it is built; `components` are the specs by name.
+
+    defaults: of parameters, instead of component.yaml's.
+    fixed_elsewhere: why a parameter that a person may look for is none here, by its name.
+    """
 
     name: str
     components: Mapping[str, ComponentSpec]
+    defaults: Defaults = field(default_factory=Defaults)
+    fixed_elsewhere: dict[str, str] = field(default_factory=dict)
     parameters: list[Parameter] = field(default_factory=list)
-    tasks: list[Task] = field(default_factory=list)
+    tasks: list[Task | Tuning] = field(default_factory=list)
     conditions: list[Condition] = field(default_factory=list)
+    _likes: set[str] = field(default_factory=set)
 
     def parameter(
         self, name: str, like: str = "", default: ParameterValue | None = None, **port: Any
@@ -141,12 +48,16 @@ class Pipeline:
             what is given beside it wins.
         """
         declared = vars(self._port(like)) if like else {"name": name}
+        origin = ""
         if default is not None:
             port["default"] = default
-        parameter = Parameter(name, Port(**(declared | port)))
+        elif like in self.defaults.values:
+            port["default"], origin = self.defaults.values[like], self.defaults.origin
+        parameter = Parameter(name, Port(**(declared | port)), origin)
         if any(known.name == name for known in self.parameters):
             raise SpecError(f"pipeline: parameter '{name}' is declared twice")
         self.parameters.append(parameter)
+        self._likes.add(like)
         return parameter
 
     def __getitem__(self, name: str) -> Parameter:
@@ -175,24 +86,51 @@ class Pipeline:
             SpecError: no such component or port, a wrong type, or an input is missing.
         """
         spec = self._component(component)
-        for name, value in inputs.items():
-            _check(spec, spec.input(name), value)
-        for port in spec.inputs.values():
-            if port.is_required and port.name not in inputs:
-                raise SpecError(f"{component}: input '{port.name}' ({port.type}) is not connected")
         for name in locations or {}:
             spec.output(name)
-        task = Task(
-            name=component.title().replace("_", ""),
-            spec=spec,
-            artifacts={n: v for n, v in inputs.items() if isinstance(v, Artifact)},
-            parameters={n: v for n, v in inputs.items() if not isinstance(v, Artifact)},
-            locations=dict(locations or {}),
-            instance_type=instance_type or spec.resources.instance_type,
-            instance_count=instance_count or spec.resources.instance_count,
-        )
+        machines = {"instance_type": instance_type, "instance_count": instance_count}
+        name = component.title().replace("_", "")
+        task = _task(name, spec, inputs, machines, locations or {})
         self.tasks.append(task)
         return task
+
+    def tuning(
+        self,
+        component: str,
+        space: SearchSpace,
+        *,
+        objective: Value,
+        trials: Value,
+        parallel: Value,
+        random_seed: Value,
+        bucket: str,
+        instance_type: Value | None = None,
+        instance_count: Value | None = None,
+        **inputs: Value,
+    ) -> Tuning:
+        """Add a search over a training component; `inputs` are what all trials share.
+
+        Raises:
+            SpecError: as of `task`; an input is searched over and given; or the objective is no
+                metric that the component logs.
+        """
+        spec = self._component(component)
+        if spec.kind != "training":
+            raise SpecError(f"{component}: a search is over a training component, not {spec.kind}")
+        for name in inputs:
+            if name in space.entries:
+                raise SpecError(f"{component}: input '{name}' is given, and searched: {space.path}")
+        metrics = objective.port.enum if isinstance(objective, Parameter) else (objective,)
+        for metric in metrics:
+            if metric not in spec.metrics:
+                hint = nearest(str(metric), spec.metrics)
+                raise SpecError(f"{component}: objective '{metric}' is no metric of it{hint}")
+        machines = {"instance_type": instance_type, "instance_count": instance_count}
+        task = _task("Search", spec, inputs, machines, searched=space.entries)
+        prefix = f"{self.name}/{TRAININGS}"
+        tuning = Tuning(task, space, objective, trials, parallel, random_seed, bucket, prefix)
+        self.tasks.append(tuning)
+        return tuning
 
     def condition(
         self,
@@ -205,10 +143,24 @@ class Pipeline:
         self.conditions.append(Condition(name, comparisons, then, otherwise))
 
     @property
-    def trunk(self) -> list[Task]:
+    def trunk(self) -> list[Task | Tuning]:
         """The tasks that stand in no branch, in the order they were added."""
         forked = [step for fork in self.conditions for step in (*fork.then, *fork.otherwise)]
         return [task for task in self.tasks if not any(task is step for step in forked)]
+
+    def refuse_unused_defaults(self) -> None:
+        """Refuse defaults that no parameter has taken.
+
+        Raises:
+            SpecError: there is one.
+        """
+        taken = self._likes
+        for name in self.defaults.values:
+            if name not in taken:
+                raise SpecError(
+                    f"{self.defaults.path}: entry '{name}': no pipeline parameter has its default "
+                    f"from there{nearest(name, taken)}"
+                )
 
     def json_reads(self) -> list[JsonGet]:
         """Return what the conditions read out of steps' files."""
@@ -239,11 +191,29 @@ def load_components(folder: Path) -> dict[str, ComponentSpec]:
     return specs
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the hint that ends a message about an unknown name."""
-    names = sorted(known)
-    match = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"; did you mean '{match[0]}'?" if match else f"; there are {', '.join(names)}"
+def _task(
+    name: str,
+    spec: ComponentSpec,
+    inputs: Mapping[str, Value],
+    machines: Mapping[str, Value | None],
+    locations: Mapping[str, Value] | None = None,
+    searched: Collection[str] = (),
+) -> Task:
+    """Return a task whose inputs were checked; `searched` ones get their value elsewhere."""
+    for port_name, value in inputs.items():
+        _check(spec, spec.input(port_name), value)
+    for port in spec.inputs.values():
+        if port.is_required and port.name not in inputs and port.name not in searched:
+            raise SpecError(f"{spec.name}: input '{port.name}' ({port.type}) is not connected")
+    return Task(
+        name=name,
+        spec=spec,
+        artifacts={n: v for n, v in inputs.items() if isinstance(v, Artifact)},
+        parameters={n: v for n, v in inputs.items() if not isinstance(v, Artifact)},
+        locations=dict(locations or {}),
+        instance_type=machines["instance_type"] or spec.resources.instance_type,
+        instance_count=machines["instance_count"] or spec.resources.instance_count,
+    )
 
 
 def _check(spec: ComponentSpec, port: Port, value: Value) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shared.pipeline.dsl import Artifact, RegisterModel
 from shared.pipeline.expressions import Join, Value
+from shared.pipeline.graph import Artifact, RegisterModel
 from shared.pipeline.images import inference_image
 from shared.pipeline.settings import Settings
 

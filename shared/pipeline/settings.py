@@ -9,6 +9,9 @@ VISIONLOOP_IMAGE_REGISTRY   <account>.dkr.ecr.<region>...    registry of compone
 VISIONLOOP_INFERENCE_IMAGE  components/inference's image     image of the endpoint
 VISIONLOOP_JOB_MEMORY       no limit                         memory of a job's container: 8g
 VISIONLOOP_MAX_COST         50                               USD a SageMaker run may cost, or inf
+VISIONLOOP_DEFAULTS         defaults.yaml in the repository  defaults that a search has found
+MLFLOW_TRACKING_URI         none: TensorBoard only           MLflow that trainings report to
+MLFLOW_EXPERIMENT_NAME      the pipeline's name              experiment, and its model with versions
 AWS_REGION                  AWS_DEFAULT_REGION or us-east-1  region
 
 Without an account the placeholder 000000000000 stands in, so that a definition is
@@ -22,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from shared.pipeline.defaults import FILE
 from shared.pipeline.errors import SettingsError
 
 NO_ACCOUNT = "000000000000"
@@ -43,6 +47,9 @@ class Settings:
     explicit_role: str = ""
     explicit_registry: str = ""
     explicit_inference_image: str = ""
+    explicit_defaults: str = ""
+    tracking_uri: str = ""
+    experiment: str = ""
     job_memory: str = ""
     # About six times what the pipeline's defaults come to with every job at its limit.
     max_cost: str = "50"
@@ -60,6 +67,9 @@ class Settings:
             explicit_role=environ.get("VISIONLOOP_ROLE", ""),
             explicit_registry=environ.get("VISIONLOOP_IMAGE_REGISTRY", ""),
             explicit_inference_image=environ.get("VISIONLOOP_INFERENCE_IMAGE", ""),
+            explicit_defaults=environ.get("VISIONLOOP_DEFAULTS", ""),
+            tracking_uri=_in_full(environ.get("MLFLOW_TRACKING_URI", "")),
+            experiment=environ.get("MLFLOW_EXPERIMENT_NAME", ""),
             job_memory=environ.get("VISIONLOOP_JOB_MEMORY", ""),
             max_cost=environ.get("VISIONLOOP_MAX_COST") or "50",
             root=root,
@@ -76,6 +86,12 @@ class Settings:
     @property
     def registry(self) -> str:
         return self.explicit_registry or f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
+
+    @property
+    def defaults_file(self) -> Path:
+        return (
+            Path(self.explicit_defaults).absolute() if self.explicit_defaults else self.root / FILE
+        )
 
     def tags(self, name: str) -> dict[str, str]:
         """Return the tags of what is called `name`: project, and stage for PROJECT-STAGE.
@@ -98,3 +114,9 @@ class Settings:
                 "SageMaker may assume, or run with --backend local"
             )
         return replace(self, account=account)
+
+
+def _in_full(address: str) -> str:
+    """Name a database of this machine by its whole path: a job runs in a folder of its own."""
+    kind, _, path = address.partition(":///")
+    return f"{kind}:///{Path(path).absolute()}" if kind == "sqlite" else address

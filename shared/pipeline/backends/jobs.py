@@ -11,7 +11,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from shared.pipeline.backends.tree import lay_out
 from shared.pipeline.errors import JobError
 
 Json = dict[str, Any]
+Watch = Callable[[], None]
 _POLL_S = 0.02
 _REASON_CHARS = 1024
 
@@ -36,8 +37,10 @@ class JobRunner:
     launcher: Launcher
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, job: Job) -> Json:
+    def run(self, job: Job, watch: Watch | None = None) -> Json:
         """Run the job to its end and return what Describe would answer.
+
+        watch: called while it runs; what it raises ends the job.
 
         Raises:
             JobError: it failed; the message is the reason the component left.
@@ -45,25 +48,28 @@ class JobRunner:
         """
         try:
             trees = lay_out(job, self.store)
-            self._run_instances(job, trees)
+            try:
+                self._run_instances(job, trees, watch)
+            finally:  # curves are worth most where a training did not end well
+                self._publish_logs(job, trees[0].layout)
             return self._publish(job, [tree.layout for tree in trees])
         finally:
             shutil.rmtree(job.folder / "ml", ignore_errors=True)
 
-    def _run_instances(self, job: Job, trees: list[Tree]) -> None:
+    def _run_instances(self, job: Job, trees: list[Tree], watch: Watch | None) -> None:
         running: list[Running] = []
         with job.log.open("ab", buffering=0) as log:
             try:
                 for tree in trees:
                     running.append(self.launcher.start(job, tree, log))
-                failed = self._wait(job, running)
+                failed = self._wait(job, running, watch)
             finally:
                 self.launcher.stop(running)
         if failed is not None:
             end = running[failed].poll()
             raise _failure(job, trees[failed].layout, end or Exit(1))
 
-    def _wait(self, job: Job, running: Sequence[Running]) -> int | None:
+    def _wait(self, job: Job, running: Sequence[Running], watch: Watch | None) -> int | None:
         """Return when all ended well, or which instance did not: then the job has failed."""
         deadline = time.monotonic() + job.max_runtime_s
         while True:
@@ -71,6 +77,8 @@ class JobRunner:
             for index, end in enumerate(ends):
                 if end is not None and end.status:
                     return index
+            if watch:
+                watch()
             if None not in ends:
                 return None
             if self.stop.wait(_POLL_S):
@@ -89,7 +97,6 @@ class JobRunner:
             archive = job.folder / "ml" / "model.tar.gz"
             pack(first.base / "model", archive)
             self.store.publish(archive, f"{uri}/model.tar.gz")
-            self._publish_logs(job, first)
             return {
                 "TrainingJobName": job.name,
                 "TrainingJobStatus": "Completed",
@@ -108,7 +115,7 @@ class JobRunner:
         if not config:
             return
         folder = layout.base / Path(config["LocalPath"]).relative_to(OPT_ML)
-        if folder.is_dir():
+        if folder.is_dir() and any(folder.iterdir()):
             uri = f"{config['S3OutputPath'].rstrip('/')}/{job.name}/tensorboard-output"
             self.store.publish(folder, uri)
 

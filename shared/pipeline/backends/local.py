@@ -8,6 +8,7 @@ else is the same, the cache too: a step that ran either way runs no more.
 <home>/executions/<pipeline>/<execution>/       definition.json, execution.json, <Step>/log.txt
 <home>/cache/                                   finished steps by content
 <home>/checkpoints/                             of trainings that were interrupted
+<home>/studies/                                 searches for hyperparameters, to go on with
 <home>/registry.json                            the model registry
 """
 
@@ -130,6 +131,7 @@ class LocalBackend:
             cache=StepCache(home / "cache", runner.store, hashes),
             runner=runner,
             registry=self.registry,
+            defaults_file=self.settings.defaults_file,
             use_cache=self.use_cache,
         )
         last_states: list[str] = []

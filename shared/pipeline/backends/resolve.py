@@ -16,8 +16,8 @@ from typing import Any
 
 from shared.component.errors import UsageError
 from shared.component.port import ParameterValue
-from shared.pipeline.dsl import nearest
 from shared.pipeline.errors import DefinitionError
+from shared.pipeline.nearest import nearest
 
 Json = dict[str, Any]
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {

@@ -16,10 +16,13 @@ from shared.pipeline.backends.interpreter import Node
 from shared.pipeline.backends.jobs import JobRunner
 from shared.pipeline.backends.launcher import Job, Stopped
 from shared.pipeline.backends.resolve import Scope
+from shared.pipeline.defaults import load_defaults
+from shared.pipeline.dsl import load_components
 from shared.pipeline.errors import DefinitionError, JobError
 from shared.pipeline.execution import Execution, StepRecord
 from shared.pipeline.images import code_hash, component_of
 from shared.pipeline.registry import ModelRegistry
+from shared.pipeline.search_space import as_text
 
 Json = dict[str, Any]
 Result = TypeVar("Result")
@@ -42,6 +45,7 @@ class LocalSteps:
     cache: StepCache
     runner: JobRunner
     registry: ModelRegistry
+    defaults_file: Path
     use_cache: bool = True
 
     def run(self, node: Node, record: StepRecord, threads: int) -> Json:
@@ -62,6 +66,8 @@ class LocalSteps:
             return {"ModelPackageArn": record.job, **arguments}
         if node.type in ("Processing", "Training"):
             return self._run_job(node, record, arguments, threads)
+        if node.type == "Tuning":
+            return self._search(node, record, arguments, threads)
         raise DefinitionError(
             f"local: step '{node.name}' is a {node.type} step; run it with --backend sagemaker"
         )
@@ -91,6 +97,54 @@ class LocalSteps:
         shutil.rmtree(checkpoints, ignore_errors=True)
         self._remember(key, spec, code, arguments, properties)
         return properties
+
+    def _search(self, node: Node, record: StepRecord, arguments: Json, threads: int) -> Json:
+        """Run a search, or answer with one that has ended."""
+        from shared.pipeline.backends import tuning  # imports optuna
+
+        spec = self._spec(arguments["TrainingJobDefinition"])
+        code = code_hash(spec, self.root)
+        base = self.cache.key(spec, code, tuning.trial_request(arguments, {}))
+        study = tuning.study_key(base or self.execution.id, arguments)
+        plan = tuning.Plan(
+            execution=self.execution.id,
+            step=node.name,
+            spec=spec,
+            request=arguments,
+            folder=self.folder / node.name,
+            home=self.home,
+            root=self.root,
+            threads=threads,
+            key=study,
+            code=code,
+            first=self._defaults_of(spec),
+        )
+        key = f"{study}-{plan.trials}" if base else None
+        if key and self.use_cache and _may_cache(node) and (entry := self.cache.find(key)):
+            record.cached_from = entry.execution_arn
+            return entry.properties
+        if not self.use_cache and plan.study.exists():
+            plan.study.rename(plan.study.with_name(f"{study}-before-{self.execution.id}"))
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        record.log, record.job = str(plan.log), plan.job
+        policies = node.body.get("RetryPolicies", [])
+        search = tuning.Search(
+            plan, self.runner, lambda attempt: with_retries(policies, attempt, self.runner.stop)
+        )
+        properties = search.run()
+        best = plan.model(properties["BestTrainingJob"]["TrainingJobName"])
+        outputs = {uri: self.cache.content(uri) for uri in (best, plan.record)}
+        if key:
+            self.cache.put(key, Entry(properties, outputs, self.execution.arn))
+        return properties
+
+    def _defaults_of(self, spec: ComponentSpec) -> dict[str, str]:
+        """Return what a component's parameters are where nobody says otherwise."""
+        own = {n: p.default for n, p in spec.parameters.items() if p.default is not None}
+        components = load_components(self.root / "components")
+        adopted = load_defaults(self.defaults_file, components).values
+        found = {name: adopted.get(f"{spec.name}.{name}", value) for name, value in own.items()}
+        return {name: as_text(value) for name, value in found.items()}
 
     def _remember(
         self, key: str | None, spec: ComponentSpec, code: str, arguments: Json, properties: Json

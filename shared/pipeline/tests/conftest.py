@@ -14,6 +14,7 @@ import pytest
 import pipeline
 from shared.pipeline import cli
 from shared.pipeline.backends.local import LocalBackend
+from shared.pipeline.search_space import DEFAULT_SPACE
 from shared.pipeline.settings import REPOSITORY, Settings
 
 FAKES = Path(__file__).parent / "fakes"
@@ -25,6 +26,7 @@ COMPONENTS = (
     "explain",
     "fit_detector",
     "register",
+    "tune",
 )
 
 
@@ -47,15 +49,20 @@ class Workshop:
     def run(self, *arguments: str) -> tuple[int, str]:
         """Run the command line; return its exit status and what it printed."""
         out = io.StringIO()
-        status = cli.main(pipeline.build, list(arguments), self.environ, self.root, out)
+        build = pipeline.build
+        search = pipeline.build_search
+        status = cli.main(build, list(arguments), self.environ, self.root, out, search)
         return status, out.getvalue()
 
     def start(self, *arguments: str) -> tuple[int, str]:
         return self.run("--upsert", "--start", "--backend", "local", *arguments)
 
-    def steps(self) -> dict[str, str]:
+    def tune(self, *arguments: str) -> tuple[int, str]:
+        return self.run("--tune", "--backend", "local", *arguments)
+
+    def steps(self, name: str = "visionloop") -> dict[str, str]:
         """Return the states of the last execution's steps; `cached` for a cache hit."""
-        execution = self.backend.list("visionloop")[0]
+        execution = self.backend.list(name)[0]
         return {
             step.name: "cached" if step.cached_from else step.status
             for step in execution.steps.values()
@@ -72,6 +79,7 @@ def make_workshop(place: Path) -> Workshop:
         shutil.copy(REPOSITORY / "components" / name / "__main__.py", folder)
         shutil.copy(FAKES / f"{name}.py", folder / "component.py")
         (folder / "__init__.py").write_text('"""A fake."""\n')
+    shutil.copy(REPOSITORY / DEFAULT_SPACE, root / DEFAULT_SPACE)
     (root / "shared").symlink_to(REPOSITORY / "shared")
     (root / "containers").symlink_to(REPOSITORY / "containers")
     home = place / "home"

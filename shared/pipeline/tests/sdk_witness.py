@@ -12,11 +12,21 @@ import os
 from pathlib import Path
 from typing import Any
 
-from shared.component.layout import OPT_ML, Layout
+from shared.component.layout import LOGS_VARIABLE, OPT_ML, PACKED_LOGS, Layout
 from shared.pipeline import compiler
-from shared.pipeline.dsl import Artifact, Condition, Fail, Parameter, Pipeline, RegisterModel, Task
-from shared.pipeline.expressions import ExecutionVariable, Expression, Join, JsonGet
+from shared.pipeline.dsl import Pipeline
+from shared.pipeline.expressions import ExecutionVariable, Expression, Join, JsonGet, Property
+from shared.pipeline.graph import (
+    Artifact,
+    Condition,
+    Fail,
+    Parameter,
+    RegisterModel,
+    Task,
+    Tuning,
+)
 from shared.pipeline.images import image_uri
+from shared.pipeline.search_space import SearchSpace
 from shared.pipeline.settings import Settings
 
 # Before the import: no role check, no telemetry, no look for credentials in a network.
@@ -31,6 +41,11 @@ os.environ.update(
 import boto3
 from sagemaker.core import shapes
 from sagemaker.core.config.config_manager import SageMakerConfig
+from sagemaker.core.parameter import (
+    CategoricalParameter,
+    ContinuousParameter,
+    IntegerParameter,
+)
 from sagemaker.core.processing import Processor
 from sagemaker.core.workflow import functions, parameters
 from sagemaker.core.workflow.conditions import (
@@ -49,9 +64,10 @@ from sagemaker.mlops.workflow.retry import (
     SageMakerJobExceptionTypeEnum,
     SageMakerJobStepRetryPolicy,
 )
-from sagemaker.mlops.workflow.steps import CacheConfig, ProcessingStep, TrainingStep
+from sagemaker.mlops.workflow.steps import CacheConfig, ProcessingStep, TrainingStep, TuningStep
 from sagemaker.train import ModelTrainer
 from sagemaker.train.configs import Compute, InputData
+from sagemaker.train.tuner import HyperparameterTuner
 
 # The SDK validates its configuration at every look-up, 20 s in all; a session does it once.
 SageMakerConfig.validate_sagemaker_config = staticmethod(lambda config: None)  # noqa: ARG005
@@ -104,6 +120,9 @@ class Witness:
         """Return a value in the SDK's objects."""
         if isinstance(value, Parameter):
             return self.parameters[value.name]
+        if isinstance(value, Artifact) and value.place is not None:
+            tuning = next(s for s in self.pipeline.tasks if s.name == value.task.name)
+            return self.steps[tuning.name].get_top_model_s3_uri(0, tuning.bucket, tuning.prefix)
         if isinstance(value, Artifact):
             properties = self.steps[value.task.name].properties
             if value.task.spec.kind == "training":
@@ -111,6 +130,8 @@ class Witness:
             return properties.ProcessingOutputConfig.Outputs[value.port.name].S3Output.S3Uri
         if isinstance(value, Join):
             return functions.Join(on=value.on, values=[self.native(v) for v in value.values])
+        if isinstance(value, Property):
+            return getattr(self.steps[value.step].properties, value.path)
         if isinstance(value, ExecutionVariable):
             return {"PipelineExecutionId": ExecutionVariables.PIPELINE_EXECUTION_ID}[value.name]
         if isinstance(value, JsonGet):
@@ -132,7 +153,7 @@ class Witness:
             else_steps=[self.step(step) for step in fork.otherwise],
         )
 
-    def step(self, step: Task | RegisterModel | Fail) -> Any:
+    def step(self, step: Task | Tuning | RegisterModel | Fail) -> Any:
         if isinstance(step, Fail):
             return FailStep(name=step.name, error_message=self.native(step.message))
         if isinstance(step, RegisterModel):
@@ -141,6 +162,9 @@ class Witness:
             name = "create_model_package_from_containers"
             arguments = self.session._intercept_create_request(request, None, name)
             return ModelStep(name=step.name, step_args=arguments)
+        if isinstance(step, Tuning):
+            self.steps[step.name] = self.tuning(step)
+            return self.steps[step.name]
         make = self.training if step.spec.kind == "training" else self.processing
         self.steps[step.name] = make(step)
         return self.steps[step.name]
@@ -193,12 +217,48 @@ class Witness:
         return shapes.ProcessingOutput(output_name=port.name, s3_output=target)
 
     def training(self, task: Task) -> TrainingStep:
+        base = f"s3://{self.settings.bucket}/{self.pipeline.name}"
+        trainer = self.trainer(task)
+        trainer.with_metric_definitions(
+            [shapes.MetricDefinition(name=n, regex=r) for n, r in task.spec.metrics.items()]
+        ).with_tensorboard_output_config(
+            shapes.TensorBoardOutputConfig(
+                s3_output_path=f"{base}/tensorboard", local_path=f"{OPT_ML}/output/tensorboard"
+            )
+        )
+        train = trainer.train(input_data_config=self.channels(task))
+        return TrainingStep(task.name, train, **_about(task))
+
+    def tuning(self, tuning: Tuning) -> TuningStep:
+        task = tuning.task
+        trainer = self.trainer(task)
+        trainer.environment = {LOGS_VARIABLE: PACKED_LOGS}
+        tuner = _Tuner(
+            trainer,
+            objective_metric_name=self.native(tuning.objective),
+            hyperparameter_ranges=_ranges(tuning.space),
+            metric_definitions=[{"Name": n, "Regex": r} for n, r in task.spec.metrics.items()],
+            max_jobs=self.native(tuning.trials),
+            max_parallel_jobs=self.native(tuning.parallel),
+            early_stopping_type="Auto",
+            random_seed=self.native(tuning.random_seed),
+        )
+        step_args = tuner.tune(inputs=list(map(_channel, self.channels(task))), wait=False)
+        return TuningStep(tuning.name, step_args, **_about(task))
+
+    def channels(self, task: Task) -> list[InputData]:
+        return [
+            InputData(channel_name=name, data_source=self.native(artifact))
+            for name, artifact in task.artifacts.items()
+        ]
+
+    def trainer(self, task: Task) -> ModelTrainer:
         resources = task.spec.resources
         base = f"s3://{self.settings.bucket}/{self.pipeline.name}"
         checkpoints = functions.Join(
             values=[f"{base}/checkpoints/", ExecutionVariables.PIPELINE_EXECUTION_ID]
         )
-        trainer = ModelTrainer(
+        return ModelTrainer(
             sagemaker_session=self.session,
             role=self.settings.role,
             training_image=image_uri(task.spec, self.settings),
@@ -217,21 +277,9 @@ class Witness:
                 s3_uri=checkpoints, local_path=f"{OPT_ML}/checkpoints"
             ),
             hyperparameters={
-                name: self.native(compiler.as_text(v)) for name, v in task.parameters.items()
+                name: self.native(compiler.hyperparameter(v)) for name, v in task.parameters.items()
             },
         )
-        trainer.with_metric_definitions(
-            [shapes.MetricDefinition(name=n, regex=r) for n, r in task.spec.metrics.items()]
-        ).with_tensorboard_output_config(
-            shapes.TensorBoardOutputConfig(
-                s3_output_path=f"{base}/tensorboard", local_path=f"{OPT_ML}/output/tensorboard"
-            )
-        )
-        channels = [
-            InputData(channel_name=name, data_source=self.native(artifact))
-            for name, artifact in task.artifacts.items()
-        ]
-        return TrainingStep(task.name, trainer.train(input_data_config=channels), **_about(task))
 
 
 def _about(task: Task) -> dict[str, Any]:
@@ -252,6 +300,45 @@ def _about(task: Task) -> dict[str, Any]:
         "retry_policies": [retry],
         "cache_config": cache if task.artifacts else None,
     }
+
+
+def _channel(data: InputData) -> shapes.Channel:
+    """Return what ModelTrainer makes of a channel; the tuner leaves the input mode out."""
+    source = shapes.S3DataSource(
+        s3_data_type="S3Prefix",
+        s3_uri=data.data_source,
+        s3_data_distribution_type="FullyReplicated",
+    )
+    where = shapes.DataSource(s3_data_source=source)
+    return shapes.Channel(channel_name=data.channel_name, data_source=where, input_mode="File")
+
+
+class _Tuner(HyperparameterTuner):
+    """The SDK's, whose shapes refuse the pipeline variables that its signature takes (3.27)."""
+
+    def _build_tuning_job_config(self) -> Any:
+        asked = {"max_jobs": self.max_jobs, "max_parallel_jobs": self.max_parallel_jobs}
+        self.max_jobs = self.max_parallel_jobs = 1
+        try:
+            config = super()._build_tuning_job_config()
+        finally:
+            self.max_jobs, self.max_parallel_jobs = asked.values()
+        config.resource_limits = shapes.ResourceLimits.model_construct(
+            max_number_of_training_jobs=self.max_jobs,
+            max_parallel_training_jobs=self.max_parallel_jobs,
+        )
+        return config
+
+
+def _ranges(space: SearchSpace) -> dict[str, Any]:
+    """Return a search space in the SDK's objects."""
+    found: dict[str, Any] = {c.name: CategoricalParameter(list(c.values)) for c in space.choices}
+    for is_integer, kind in ((True, IntegerParameter), (False, ContinuousParameter)):
+        for entry in space.ranges(is_integer):
+            scaling = "Logarithmic" if entry.scale == "log" else "Linear"
+            as_type = int if is_integer else float
+            found[entry.name] = kind(as_type(entry.low), as_type(entry.high), scaling)
+    return found
 
 
 def _parameter(parameter: Parameter) -> Any:

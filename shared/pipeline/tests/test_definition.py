@@ -3,16 +3,17 @@ r"""The definition: pinned, valid for the service's own shapes, every parameter 
 Look at what changed in the golden file, and if it is meant:
     python pipeline.py --definition | sed -E 's#(visionloop/[a-z_]+):[0-9a-f]{16}#\1:TAG#' \
         > tests/golden/definition.json
+and of the search, with --tune, > tests/golden/search.json.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import botocore.session
@@ -23,20 +24,35 @@ import pipeline
 from shared.pipeline.backends.interpreter import nodes_of
 from shared.pipeline.backends.resolve import Scope, parameter_values
 from shared.pipeline.compiler import definition
+from shared.pipeline.dsl import Pipeline
+from shared.pipeline.search_space import Space
 from shared.pipeline.settings import REPOSITORY, Settings
 
-GOLDEN = REPOSITORY / "tests" / "golden" / "definition.json"
+GOLDEN = REPOSITORY / "tests" / "golden"
+# Whatever a search has found on this machine: the defaults are component.yaml's.
+SETTINGS = Settings(explicit_defaults=os.devnull)
 OPERATIONS = {
     "Processing": ("CreateProcessingJob", {"ProcessingJobName": "job"}),
     "Training": ("CreateTrainingJob", {"TrainingJobName": "job"}),
+    "Tuning": ("CreateHyperParameterTuningJob", {"HyperParameterTuningJobName": "job"}),
     "RegisterModel": ("CreateModelPackage", {}),
 }
 
 
+def build_wide_search(settings: Settings) -> Pipeline:
+    """Return the search over all that its space offers."""
+    options = ("batch_size", "weight_decay", "augmentations")
+    return pipeline.build_search(settings, space=Space(also=options))
+
+
 @pytest.fixture(scope="module")
 def text() -> str:
-    settings = Settings()
-    return definition(pipeline.build(settings), settings)
+    return definition(pipeline.build(SETTINGS), SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def search() -> str:
+    return definition(pipeline.build_search(SETTINGS), SETTINGS)
 
 
 def normalised(text: str) -> str:
@@ -44,14 +60,16 @@ def normalised(text: str) -> str:
     return re.sub(r"(/visionloop/\w+):[0-9a-f]{16}", r"\1:TAG", text)
 
 
-def test_is_the_golden_definition(text: str) -> None:
+def test_is_the_golden_definition(text: str, search: str) -> None:
     remedy = "the definition changed; the first lines of this test's file say what to do"
-    assert json.loads(normalised(text)) == json.loads(GOLDEN.read_text()), remedy
+    for made, name in ((text, "definition"), (search, "search")):
+        golden = json.loads((GOLDEN / f"{name}.json").read_text())
+        assert json.loads(normalised(made)) == golden, remedy
 
 
-def test_the_same_graph_gives_the_same_bytes(text: str) -> None:
-    settings = Settings()
-    assert definition(pipeline.build(settings), settings) == text
+def test_the_same_graph_gives_the_same_bytes(text: str, search: str) -> None:
+    assert definition(pipeline.build(SETTINGS), SETTINGS) == text
+    assert definition(pipeline.build_search(SETTINGS), SETTINGS) == search
 
 
 def test_the_command_line_prints_it_without_an_account() -> None:
@@ -66,15 +84,20 @@ def test_the_command_line_prints_it_without_an_account() -> None:
     ]
 
 
-def test_every_parameter_reaches_a_step_argument(text: str) -> None:
-    document = json.loads(text)
+@pytest.mark.parametrize("made", ["text", "search"])
+def test_every_parameter_reaches_a_step_argument(made: str, request: pytest.FixtureRequest) -> None:
+    document = json.loads(request.getfixturevalue(made))
     used = {get.removeprefix("Parameters.") for get in _gets(document["Steps"])}
     assert {parameter["Name"] for parameter in document["Parameters"]} <= used
 
 
-def test_every_resolved_request_has_the_shape_of_the_service(text: str) -> None:
+@pytest.mark.parametrize(("made", "jobs"), [("text", 8), ("search", 5), ("wide", 5)])
+def test_every_resolved_request_has_the_shape_of_the_service(
+    made: str, jobs: int, request: pytest.FixtureRequest
+) -> None:
     model = botocore.session.get_session().get_service_model("sagemaker")
-    document = json.loads(text)
+    wide = definition(build_wide_search(SETTINGS), SETTINGS)
+    document = json.loads(wide if made == "wide" else request.getfixturevalue(made))
     checked = []
     for node in nodes_of(document):
         if node.type not in OPERATIONS:
@@ -85,7 +108,7 @@ def test_every_resolved_request_has_the_shape_of_the_service(text: str) -> None:
         report = ParamValidator().validate(request, shape)
         assert not report.has_errors(), f"{node.name}: {report.generate_report()}"
         checked.append(node.name)
-    assert len(checked) == 8
+    assert len(checked) == jobs
 
 
 def test_hyperparameters_are_strings(text: str) -> None:
@@ -104,13 +127,28 @@ def test_a_source_is_never_answered_from_the_services_cache(text: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # the SDK's own
-def test_is_what_the_sagemaker_sdk_writes(text: str) -> None:
+@pytest.mark.parametrize("build", [pipeline.build, pipeline.build_search, build_wide_search])
+def test_is_what_the_sagemaker_sdk_writes(build: Callable[[Settings], Pipeline]) -> None:
     from shared.pipeline.tests.sdk_witness import Witness
 
-    settings = Settings()
-    sdk = json.loads(Witness(pipeline.build(settings), settings).build().definition())
+    sdk = json.loads(Witness(build(SETTINGS), SETTINGS).build().definition())
     assert sdk.pop("MlflowConfig") is None  # a null that the service need not see
-    assert json.loads(text) == sdk
+    assert json.loads(definition(build(SETTINGS), SETTINGS)) == sdk
+
+
+def test_a_trial_is_given_what_a_training_is_but_for_what_is_searched(search: str) -> None:
+    document = json.loads(search)
+    (step,) = (step for step in document["Steps"] if step["Type"] == "Tuning")
+    request = resolved(document, step["Arguments"])
+    fixed = request["TrainingJobDefinition"]["StaticHyperParameters"]
+    assert fixed["seed"] == "0"
+    assert fixed["epochs"] == "25"
+    ranges = request["HyperParameterTuningJobConfig"]["ParameterRanges"]
+    searched = {entry["Name"] for kind in ranges.values() for entry in kind}
+    assert searched == {"model_name", "optimizer", "learning_rate"}
+    assert not searched & fixed.keys()
+    declared = {parameter["Name"] for parameter in document["Parameters"]}
+    assert not declared & {"Model", "Optimizer", "LearningRate"}
 
 
 def resolved(document: dict[str, Any], arguments: dict[str, Any]) -> Any:
@@ -121,6 +159,8 @@ def resolved(document: dict[str, Any], arguments: dict[str, Any]) -> Any:
         outputs = node.body["Arguments"].get("ProcessingOutputConfig", {}).get("Outputs", [])
         scope.properties[node.name] = {
             "ModelArtifacts": {"S3ModelArtifacts": "s3://bucket/model.tar.gz"},
+            "HyperParameterTuningJobName": "job",
+            "TrainingJobSummaries": [{"TrainingJobName": "best"}],
             "ProcessingOutputConfig": {
                 "Outputs": [o | {"S3Output": {"S3Uri": "s3://bucket/key"}} for o in outputs]
             },
@@ -140,5 +180,5 @@ def _gets(node: Any) -> Iterator[str]:
 
 
 def test_golden_file_names_no_account() -> None:
-    accounts = set(re.findall(r"\b\d{12}\b", Path(GOLDEN).read_text()))
-    assert accounts == {"000000000000"}
+    for path in GOLDEN.glob("*.json"):
+        assert set(re.findall(r"\b\d{12}\b", path.read_text())) == {"000000000000"}

@@ -246,7 +246,7 @@ def _run_ours(definition: dict[str, Any]) -> tuple[Execution, dict[str, Any]]:
     variables = {"PipelineExecutionId": "e"}
     scope = Scope(parameter_values(definition["Parameters"], {}), variables, content, files)
     requests: dict[str, Any] = {}
-    steps: Any = LocalSteps(execution, scope, *[None] * 6)  # type: ignore[arg-type]
+    steps: Any = LocalSteps(execution, scope, *[None] * 7)  # type: ignore[arg-type]
 
     def run_step(node: Node, record: StepRecord, threads: int) -> dict[str, Any]:
         if node.type == "Training":

@@ -1,0 +1,1 @@
+"""Report a hyperparameter search and write what it found as defaults."""
