@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -23,37 +24,56 @@ log = logging.getLogger(__name__)
 _LINE_INTERVAL_S = 2.0
 _PICTURES_PER_RUN = 5  # drawing takes as long as a small epoch
 _CURVES = ("train_loss", "val_loss", "val_accuracy", "val_f1", "val_precision", "val_recall")
+SPEED = "images_per_s"
 
 
 @dataclass
 class History(Callback):
     """Keep the figures of every epoch; log one line `name=value` each.
 
-    epochs: one mapping an epoch: epoch (from 1), learning_rate, images_per_s, curves.
+    epochs: one mapping an epoch: epoch (from 1), learning_rate, images_per_s (of all devices;
+        0 where the epoch was interrupted), curves.
     """
 
     images: int
     epochs: list[dict[str, float]] = field(default_factory=list)
     _started: float = 0.0
     _last_line: float = 0.0
+    _loss: Tensor | None = None  # float64 [2]: of this epoch and device, summed loss and images
 
-    def on_train_epoch_start(self, *_: object) -> None:
+    def on_train_epoch_start(self, _trainer: L.Trainer, module: L.LightningModule) -> None:
         self._started = self._last_line = time.monotonic()
+        self._loss = torch.zeros(2, dtype=torch.float64, device=module.device)
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, _m: L.LightningModule, _o: object, _b: Batch, number: int
+        self,
+        trainer: L.Trainer,
+        _module: L.LightningModule,
+        outputs: dict[str, Tensor],
+        batch: Batch,
+        number: int,
     ) -> None:
+        if self._loss is None:
+            raise RuntimeError("train: a batch ended that belongs to no epoch")
+        loss, images = outputs["loss"].detach().double(), len(batch[0])
+        self._loss = self._loss.to(loss.device)
+        self._loss += torch.stack([loss * images, torch.full_like(loss, images)])
         now = time.monotonic()
         if now - self._last_line > _LINE_INTERVAL_S and not sys.stderr.isatty():
             self._last_line = now
             log.info("progress=%d/%d unit=batches", number + 1, trainer.num_training_batches)
 
-    def on_train_epoch_end(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
-        row = {name: float(trainer.callback_metrics[name]) for name in _CURVES}
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        total, images = self._summed_loss(trainer).tolist()
+        figures = {**trainer.callback_metrics, "train_loss": total / images}
+        row = {name: float(figures[name]) for name in _CURVES}
         row["epoch"] = trainer.current_epoch + 1
-        row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
-        row["images_per_s"] = self.images / (time.monotonic() - self._started)
+        row["learning_rate"] = trainer.optimizers[0].param_groups[-1]["lr"]  # of the classifier
+        elapsed_s = time.monotonic() - self._started
+        row[SPEED] = self.images / elapsed_s if self._started else 0.0
         self.epochs.append(row)
+        shown_elsewhere = {name: row[name] for name in ("train_loss", "learning_rate", SPEED)}
+        module.log_dict(shown_elsewhere, rank_zero_only=True)
         shown = " ".join(f"{name}={row[name]:.4f}" for name in _CURVES)
         log.info(
             "epoch=%d/%d %s learning_rate=%.6f images_per_s=%.0f",
@@ -61,14 +81,33 @@ class History(Callback):
             trainer.max_epochs,
             shown,
             row["learning_rate"],
-            row["images_per_s"],
+            row[SPEED],
         )
 
-    def state_dict(self) -> dict[str, object]:
-        return {"epochs": self.epochs}
+    def _summed_loss(self, trainer: L.Trainer) -> Tensor:
+        """Return float64 [2] over all devices, which must all ask."""
+        if self._loss is None:
+            raise RuntimeError("train: an epoch ended that never began")
+        return trainer.strategy.reduce(self._loss.clone(), reduce_op="sum")  # type: ignore[return-value]
 
-    def load_state_dict(self, state_dict: dict[str, object]) -> None:
-        self.epochs = list(state_dict["epochs"])  # type: ignore[call-overload]
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, _module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        loss = self._summed_loss(trainer).tolist()
+        checkpoint["history"] = {"epochs": self.epochs, "loss": loss}
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, _module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Go on; the first device takes what all had summed."""
+        self.epochs = list(checkpoint["history"]["epochs"])
+        loss = torch.tensor(checkpoint["history"]["loss"], dtype=torch.float64)
+        self._loss = loss * trainer.is_global_zero
+
+
+def without_speed(row: dict[str, float]) -> dict[str, float]:
+    """Return the figures of an epoch that the same training has again; speed is of the hour."""
+    return {name: value for name, value in row.items() if name != SPEED}
 
 
 @dataclass

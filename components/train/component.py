@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import lightning as L
 import torch
 
 from components.train.augmentations import policy
+from components.train.callbacks import without_speed
 from components.train.export import export
 from components.train.fitting import Feeds, FitOptions, Fitted, fit
 from components.train.loader import limit_threads, worker_count
 from components.train.module import Recipe, TrainingModule
 from components.train.network import build, transform_spec
 from components.train.page import write_page
+from components.train.tracking import tracked
 from shared.component.layout import Layout
 from shared.component.version import code_version
 from shared.vision.bundle import BundleInfo, write_bundle
@@ -36,7 +39,10 @@ def run(
     optimizer: str,
     learning_rate: float,
     weight_decay: float,
+    layer_decay: float,
+    schedule: str,
     warmup_epochs: float,
+    frozen_epochs: int,
     augmentations: str,
     label_smoothing: float,
     mixup: float,
@@ -46,6 +52,8 @@ def run(
     class_weights: bool,
     patience: int,
     precision: str,
+    lr_scaling: str,
+    sync_batchnorm: bool,
     workers: int,
     seed: int,
     onnx: bool,
@@ -57,18 +65,23 @@ def run(
         optimizer=optimizer,
         learning_rate=learning_rate,
         weight_decay=weight_decay,
+        layer_decay=layer_decay,
+        schedule=schedule,
         warmup_epochs=warmup_epochs,
+        frozen_epochs=frozen_epochs,
         epochs=epochs,
         label_smoothing=label_smoothing,
         mixup=mixup,
         cutmix=cutmix,
         weighs_classes=class_weights,
+        lr_scaling=lr_scaling,
     )
     options = FitOptions(
         ema_decay=ema_decay,
         gradient_clip=gradient_clip,
         patience=patience,
         precision=precision,
+        sync_batchnorm=sync_batchnorm,
         seed=seed,
         model_name=model_name,
         pretrained=pretrained,
@@ -103,10 +116,12 @@ def _train(
         seed=options.seed,
     )
     class_weights = feeds.class_weights(recipe.weighs_classes)
-    module = TrainingModule(network, transform, recipe, class_weights)
+    module = TrainingModule(network, transform, recipe, class_weights, options.seed)
     fitted = fit(module, feeds, recipe, options, Layout.from_environ(), logs)
     if fitted.is_first_process:
-        _write(module, feeds, fitted, recipe, options, onnx, model)
+        with tracked(module.trainer.loggers, fitted.history, fitted.best, model):
+            _write(module, feeds, fitted, recipe, options, onnx, model)
+        shutil.rmtree(fitted.checkpoints, ignore_errors=True)  # a finished run needs no resuming
 
 
 def _write(
@@ -135,7 +150,7 @@ def _write(
         dataset_fingerprint=feeds.data.info.fingerprint,
         test_fingerprint=feeds.data.info.test_fingerprint,
         code_version=code_version("train"),
-        metrics=fitted.best,
+        metrics=without_speed(fitted.best),
         training={"recipe": vars(recipe), "options": vars(options)},
     )
     bundle = write_bundle(folder, info)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -18,11 +13,20 @@ import albumentations as A
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.callbacks import Callback, EarlyStopping, WeightAveraging
+from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
+from components.train import tracking
 from components.train.callbacks import History, TensorBoardPictures, progress_bar
+from components.train.checkpoints import (
+    BestWeights,
+    CheckpointFile,
+    LatestCheckpoint,
+    checkpoint_folder,
+    identity,
+)
+from components.train.devices import join_instances, strategy
 from components.train.loader import (
     BatchKey,
     EpochBatches,
@@ -40,7 +44,6 @@ from shared.vision.transform_spec import TransformSpec
 log = logging.getLogger(__name__)
 TensorList = tuple[Tensor, ...] | list[Tensor]
 _SHOWN_IMAGES = 24
-_MASTER_PORT = "29500"  # torch's own default
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class FitOptions:
     gradient_clip: float
     patience: int
     precision: str
+    sync_batchnorm: bool
     seed: int
 
 
@@ -63,11 +67,13 @@ class Fitted:
 
     history: one mapping of figures an epoch.
     best: figures of the epoch whose weights were kept.
+    checkpoints: folder of this run's; its last one is of no use once the bundle is written.
     """
 
     history: list[dict[str, float]]
     best: dict[str, float]
     is_first_process: bool
+    checkpoints: Path
 
 
 class Feeds(L.LightningDataModule):
@@ -100,8 +106,19 @@ class Feeds(L.LightningDataModule):
         return self.data.split("val")
 
     def train_dataloader(self) -> object:
-        keys = EpochBatches(len(self.train), self.batch_size, self.seed, *self._place())
+        keys = self._keys()
+        if self.trainer is not None:  # a resumed run goes on where its checkpoint was written
+            loop = self.trainer.fit_loop
+            keys.epoch = loop.epoch_progress.current.processed
+            keys.first = loop.epoch_loop.batch_progress.current.processed * loop.restarting
         return self._loader(TrainingBatches(self.train, self.transform, self.augment), keys)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self._keys())
+
+    def _keys(self) -> EpochBatches:
+        return EpochBatches(len(self.train), self.batch_size, self.seed, *self._place())
 
     def val_dataloader(self) -> object:
         keys = OrderedBatches(len(self.val), 2 * self.batch_size, *self._place())
@@ -146,13 +163,18 @@ def fit(
 
     Raises:
         UsageError: timm has no such optimizer.
+        InputError: the checkpoint is damaged.
+        OutputError: a checkpoint cannot be written.
+        SystemExit: the platform asked to stop; a checkpoint was written.
     """
-    checkpoints = _checkpoint_folder(layout, logs) / _identity(feeds, recipe, options)
-    history = History(images=len(feeds.train))
-    keeper = _keeper(checkpoints, "best", monitor="val_f1", mode="max")
-    latest = _keeper(checkpoints, "last")
-    trainer = _trainer(feeds, recipe, options, layout, logs, [history, keeper, latest])
+    facts = [asdict(recipe), asdict(options), feeds.transform.to_dict()]
+    sizes = {"batch_size": feeds.batch_size, "dataset": feeds.data.info.fingerprint}
+    checkpoints = checkpoint_folder(layout, logs) / identity(*facts, sizes)
     last = checkpoints / "last.ckpt"
+    history, best = History(images=len(feeds.train)), BestWeights()
+    loggers = _loggers(feeds, recipe, options, layout, logs, checkpoints)
+    callbacks: list[Callback] = [history, best, LatestCheckpoint(last)]
+    trainer = _trainer(feeds, recipe, options, layout, loggers, callbacks)
     if last.is_file():
         log.info("resuming from %s", last)
     with warnings.catch_warnings():
@@ -163,23 +185,11 @@ def fit(
             if "optim" not in str(err).lower():
                 raise
             raise UsageError(f"train: optimizer '{recipe.optimizer}': {err}") from err
-    _load_best(module, keeper)
-    best = max(history.epochs, key=lambda row: row["val_f1"])
-    trainer.strategy.barrier()
-    if trainer.is_global_zero:
-        shutil.rmtree(checkpoints)  # a finished run needs no resuming
-    return Fitted(history.epochs, best, trainer.is_global_zero)
-
-
-def _keeper(folder: Path, name: str, **choice: str) -> ModelCheckpoint:
-    """Keep one checkpoint, renewed after an epoch: the best by `choice`, else the latest."""
-    return ModelCheckpoint(
-        folder,
-        filename=name,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-        **choice,
-    )
+    if best.weights is None:
+        raise RuntimeError("train: no epoch was validated")
+    module.load_state_dict(best.weights)
+    kept = max(history.epochs, key=lambda row: row["val_f1"])
+    return Fitted(history.epochs, kept, trainer.is_global_zero, checkpoints)
 
 
 def _trainer(
@@ -187,29 +197,29 @@ def _trainer(
     recipe: Recipe,
     options: FitOptions,
     layout: Layout,
-    logs: Path,
+    loggers: list[Logger],
     callbacks: list[Callback],
 ) -> L.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it advertises
     pictures = TensorBoardPictures(
         feeds.data.classes, feeds.augmented_samples(), feeds.validation_samples()
     )
-    callbacks = [*callbacks, pictures, *progress_bar()]
+    callbacks = [*callbacks, pictures, *progress_bar()]  # pictures and best before the average
     if options.ema_decay:
         callbacks.append(WeightAveraging(multi_avg_fn=warmed_average(options.ema_decay)))
     if options.patience:
         callbacks.append(EarlyStopping("val_f1", mode="max", patience=options.patience))
-    instance = layout.instance()
-    if instance.count > 1:  # what Lightning's own environment reads
-        os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = instance.first_host, _MASTER_PORT
-        os.environ["NODE_RANK"] = str(instance.index)
+    instances = join_instances(layout)
     return L.Trainer(
         max_epochs=recipe.epochs,
-        num_nodes=instance.count,
+        num_nodes=instances,
+        strategy=strategy(instances, recipe.frozen_epochs > 0, options.sync_batchnorm),
+        sync_batchnorm=options.sync_batchnorm,
+        plugins=[CheckpointFile()],
         precision=_precision(options.precision),
         gradient_clip_val=options.gradient_clip or None,
         callbacks=callbacks,
-        logger=_loggers(logs),
+        logger=loggers,
         log_every_n_steps=10,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the batches know their rank
@@ -243,38 +253,17 @@ def _precision(requested: str) -> str:
     return "bf16-mixed" if has_bf16 else "32-true"
 
 
-def _loggers(logs: Path) -> list[Logger]:
-    loggers: list[Logger] = [TensorBoardLogger(logs, name="", version="")]
-    if address := os.environ.get("MLFLOW_TRACKING_URI"):
-        from lightning.pytorch.loggers import MLFlowLogger
-
-        loggers.append(MLFlowLogger(experiment_name="visionloop", tracking_uri=address))
-    return loggers
-
-
-def _checkpoint_folder(layout: Layout, logs: Path) -> Path:
-    """Return the platform's folder, which outlives a spot interruption, else one by the logs."""
-    if layout.base.is_dir():
-        try:  # SageMaker's local mode mounts none, and there only root can make it
-            layout.checkpoints.mkdir(exist_ok=True)
-            with tempfile.TemporaryFile(dir=layout.checkpoints):
-                return layout.checkpoints
-        except OSError as err:
-            log.warning("no checkpoint outlives this job: %s: %s", layout.checkpoints, err.strerror)
-    return logs / "checkpoints"
-
-
-def _identity(feeds: Feeds, recipe: Recipe, options: FitOptions) -> str:
-    """Name a run by all that shapes it, so that no other run's checkpoint is resumed."""
-    facts = [asdict(recipe), asdict(options), feeds.transform.to_dict(), feeds.batch_size]
-    text = json.dumps([*facts, feeds.data.info.fingerprint], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _load_best(module: TrainingModule, keeper: ModelCheckpoint) -> None:
-    """Take the best epoch's weights; with averaging on, these are the averaged ones."""
-    checkpoint = torch.load(keeper.best_model_path, map_location="cpu", weights_only=True)
-    module.load_state_dict(checkpoint["state_dict"])
+def _loggers(
+    feeds: Feeds,
+    recipe: Recipe,
+    options: FitOptions,
+    layout: Layout,
+    logs: Path,
+    checkpoints: Path,
+) -> list[Logger]:
+    sizes = {"batch_size": feeds.batch_size, "image_size": feeds.transform.image_size}
+    parameters = asdict(recipe) | asdict(options) | sizes
+    return tracking.loggers(logs, checkpoints, parameters, feeds.data.info, layout)
 
 
 def _allow_known_warnings() -> None:
@@ -282,5 +271,5 @@ def _allow_known_warnings() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers")
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-    # That is what resuming looks like.
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    # It is resumable: Feeds begins where the checkpoint was written.
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")

@@ -40,15 +40,17 @@ class EpochBatches(Sampler[BatchKey]):
     The permutation is dealt to the ranks in turn and cut into equally many batches on
     each, whose sizes differ by at most one; none holds a single image, on which batch
     normalisation fails. Lightning calls `set_epoch`.
+
+    epoch, first: where a resumed run goes on; only its first epoch begins with batch `first`.
     """
 
     def __init__(
         self, images: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
     ) -> None:
+        self.epoch = self.first = 0
         self.images, self.seed = images, seed
         self.rank, self.world_size = rank, world_size
         self.batches = max(1, -(-images // (batch_size * world_size)))
-        self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -59,8 +61,10 @@ class EpochBatches(Sampler[BatchKey]):
     def __iter__(self) -> Iterator[BatchKey]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.images)
         mine = order[self.rank :: self.world_size]
-        for number, indices in enumerate(np.array_split(mine, self.batches)):
-            yield BatchKey((self.seed, self.epoch, self.rank, number), indices)
+        parts = np.array_split(mine, self.batches)
+        first, self.first = self.first, 0
+        for number in range(first, self.batches):
+            yield BatchKey((self.seed, self.epoch, self.rank, number), parts[number])
 
 
 @dataclass(frozen=True)

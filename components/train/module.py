@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import lightning as L
+import numpy as np
 import torch
 import torch.nn.functional as F
-from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassConfusionMatrix,
@@ -22,6 +20,7 @@ from torchmetrics.classification import (
 from torchvision.transforms.v2 import CutMix, MixUp, RandomChoice
 
 from components.train.network import Classifier
+from components.train.optimisation import device_factor, optimizer_of, schedule_of
 from shared.vision.transform_spec import TransformSpec
 from shared.vision.transforms import normalisation
 
@@ -35,89 +34,97 @@ class Recipe:
     optimizer: str
     learning_rate: float
     weight_decay: float
+    layer_decay: float
+    schedule: str
     warmup_epochs: float
+    frozen_epochs: int
     epochs: int
     label_smoothing: float
     mixup: float
     cutmix: float
     weighs_classes: bool
+    lr_scaling: str
 
 
 class TrainingModule(L.LightningModule):
     """Train a Classifier on batches of pixels.
 
     class_weights: float32 [classes], weights of the loss; ones for balanced data.
+    seed: of dropout, mixup and the like; a step's random numbers follow from it, the epoch,
+        the rank and the batch number, whatever was drawn before.
     """
 
     def __init__(
-        self, network: Classifier, transform: TransformSpec, recipe: Recipe, class_weights: Tensor
+        self,
+        network: Classifier,
+        transform: TransformSpec,
+        recipe: Recipe,
+        class_weights: Tensor,
+        seed: int,
     ) -> None:
         super().__init__()
+        self.seed = seed
         self.network, self.recipe = network.to(memory_format=torch.channels_last), recipe
         scale, offset = (torch.from_numpy(a).view(1, 3, 1, 1) for a in normalisation(transform))
         self.register_buffer("scale", scale, persistent=False)
         self.register_buffer("offset", offset, persistent=False)
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.mix = _mix(recipe, len(class_weights))
-        self.metrics = _metrics(len(class_weights))
+        self.metrics, self.loss = _metrics(len(class_weights)), MeanMetric()
         self.confusion = MulticlassConfusionMatrix(len(class_weights))
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """Return float [B, 3, size, size]; the permuted pixels are channels-last already."""
         return pixels.permute(0, 3, 1, 2).float() * self.scale + self.offset
 
+    def on_train_batch_start(self, _batch: Batch, number: int) -> None:
+        key = (self.seed, self.current_epoch, self.global_rank, number)
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
+        self.network.freeze(self.current_epoch < self.recipe.frozen_epochs)
+
     def training_step(self, batch: Batch, _number: int) -> Tensor:
         images, labels = self.normalised(batch[0]), batch[1]
         if self.mix is not None:
             images, labels = self.mix(images, labels)  # labels become [B, classes]
         logits, _ = self.network(images)
-        loss = F.cross_entropy(
+        return F.cross_entropy(
             logits,
             labels,
             weight=self.class_weights,
             label_smoothing=self.recipe.label_smoothing,
         )
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images))
-        return loss
 
     def validation_step(self, batch: Batch, _number: int) -> None:
         logits, _ = self.network(self.normalised(batch[0]))
         loss = F.cross_entropy(logits, batch[1])
         self.metrics.update(logits, batch[1])
         self.confusion.update(logits, batch[1])
-        self.log("val_loss", loss, batch_size=len(logits), sync_dist=True)
+        self.loss.update(loss, len(logits))  # Lightning's own mean forgets the ranks' sizes
 
     def on_validation_epoch_end(self) -> None:
-        self.log_dict(self.metrics.compute())
+        self.log_dict({**self.metrics.compute(), "val_loss": self.loss.compute()})
         self.metrics.reset()
+        self.loss.reset()
         self.confusion.reset()
 
     def configure_optimizers(self) -> dict[str, object]:
         recipe = self.recipe
-        optimizer = create_optimizer_v2(
-            self.network,
+        factor = device_factor(recipe.lr_scaling, self.trainer.world_size)
+        optimizer = optimizer_of(
+            self.network.body,
             recipe.optimizer,
-            lr=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
+            factor * recipe.learning_rate,
+            recipe.weight_decay,
+            recipe.layer_decay,
         )
-        steps = int(self.trainer.estimated_stepping_batches)
-        warmup = round(steps * min(recipe.warmup_epochs / recipe.epochs, 1))
-        schedule = LambdaLR(optimizer, lambda step: cosine_with_warmup(step, steps, warmup))
+        # Lightning's own count would begin an epoch before the checkpoint says which.
+        each = self.trainer.datamodule.steps_per_epoch  # type: ignore[attr-defined]
+        warmup = round(each * min(recipe.warmup_epochs, recipe.epochs))
+        schedule = schedule_of(optimizer, recipe.schedule, each * recipe.epochs, warmup)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "learning_rate"},
         }
-
-
-def cosine_with_warmup(step: int, steps: int, warmup: int) -> float:
-    """Return the share of the peak learning rate at `step`: linear up, cosine down to 0.
-
-    Source: Loshchilov and Hutter, SGDR, 2017, without restarts.
-    """
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    progress = (step - warmup) / max(1, steps - warmup)
-    return 0.5 * (1 + math.cos(math.pi * min(progress, 1)))
 
 
 def _mix(recipe: Recipe, classes: int) -> nn.Module | None:

@@ -31,6 +31,8 @@ class Classifier(nn.Module):
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
         self.body = body
+        self.is_frozen = False
+        self._learned = frozenset(n for n, p in body.named_parameters() if p.requires_grad)
 
     def features(self, images: Tensor) -> Tensor:
         return self.body.forward_features(images)  # [B, C, h, w], or [B, tokens, C]
@@ -41,6 +43,18 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         return self.head(self.features(images))
+
+    def freeze(self, is_frozen: bool) -> None:
+        """Let the classifier alone learn, or all; frozen statistics and dropout stand still."""
+        if is_frozen != self.is_frozen:
+            self.is_frozen = is_frozen
+            classifier = {id(parameter) for parameter in self.body.get_classifier().parameters()}
+            for name, parameter in self.body.named_parameters():
+                is_free = not is_frozen or id(parameter) in classifier
+                parameter.requires_grad_(is_free and name in self._learned)
+            self.body.train(not is_frozen)
+        if is_frozen and self.body.training:  # a validation has set it back
+            self.body.eval()
 
 
 def build(model_name: str, classes: int, image_size: int, pretrained: str) -> Classifier:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from components.train.callbacks import without_speed
 from components.train.export import Exported
 from components.train.fitting import Feeds, FitOptions, Fitted
 from components.train.module import Recipe
@@ -35,7 +36,6 @@ def write_page(
             ("Accuracy", f"{best['val_accuracy']:.1%}", f"{len(feeds.val)} images"),
             ("Macro F1", f"{best['val_f1']:.3f}", f"epoch {best['epoch']:.0f} of {recipe.epochs}"),
             ("Loss", f"{best['val_loss']:.3f}", f"training {best['train_loss']:.3f}"),
-            ("Speed", f"{best['images_per_s']:.0f}", "images per second"),
             ("TorchScript parity", f"{exported.parity:.1e}", "largest difference of a logit"),
             ("ONNX parity", onnx, "largest difference of any answer"),
         ]
@@ -45,7 +45,8 @@ def write_page(
     chosen = report.section("What was chosen")
     settings = vars(options) | vars(recipe) | {"batch_size": feeds.batch_size}
     chosen.table(["parameter", "value"], [(name, str(value)) for name, value in settings.items()])
-    report.write(folder, {"history": fitted.history, "best": best} | vars(exported))
+    history, kept = ([without_speed(row) for row in rows] for rows in (fitted.history, [best]))
+    report.write(folder, {"history": history, "best": kept[0]} | vars(exported))
 
 
 def _add_curves(report: Report, fitted: Fitted) -> None:

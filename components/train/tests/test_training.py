@@ -10,61 +10,21 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from components.train.callbacks import History
-from components.train.component import run
 from components.train.fitting import Feeds, warmed_average
-from components.train.module import Recipe, cosine_with_warmup
+from components.train.module import Recipe
+from components.train.optimisation import cosine_with_warmup
+from components.train.tests.options import train
 from shared.component.errors import UsageError
 from shared.component.spec import load_spec
 from shared.vision.bundle import open_bundle
 from shared.vision.errors import DatasetError
 from shared.vision.predictor import Predictor
-from shared.vision.tests.factories import SIZE, SPEC, make_dataset
-
-DEFAULTS = {
-    "model_name": "mobilenetv3_small_050",
-    "pretrained": "none",
-    "image_size": SIZE,
-    "epochs": 4,
-    "batch_size": 8,
-    "optimizer": "adamw",
-    "learning_rate": 0.003,
-    "weight_decay": 0.05,
-    "warmup_epochs": 0.5,
-    "augmentations": "light",
-    "label_smoothing": 0.1,
-    "mixup": 0.0,
-    "cutmix": 0.0,
-    "ema_decay": 0.9,
-    "gradient_clip": 1.0,
-    "class_weights": True,
-    "patience": 0,
-    "precision": "32-true",
-    "workers": 0,
-    "seed": 0,
-    "onnx": False,  # seconds each time; one test has it
-}
+from shared.vision.tests.factories import SPEC, make_dataset
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return make_dataset(tmp_path_factory.mktemp("data"), train=20)
-
-
-@pytest.fixture(autouse=True)
-def base(tmp_path, monkeypatch):
-    """A platform folder of the test's own, for checkpoints."""
-    (tmp_path / "ml").mkdir()
-    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path / "ml"))
-    return tmp_path / "ml"
-
-
-def train(data, tmp_path, **changes):
-    for name in ("model", "logs"):
-        (tmp_path / name).mkdir(exist_ok=True)
-    options = DEFAULTS | changes
-    run(dataset=data.folder, model=tmp_path / "model", logs=tmp_path / "logs", **options)
-    return tmp_path / "model"
 
 
 def test_learns_the_colours_and_writes_a_bundle_that_answers(data, tmp_path, caplog):
@@ -129,6 +89,10 @@ def test_every_option_trains(data, tmp_path, changes):
         ("ema_decay", 0.0),
         ("gradient_clip", 0.01),
         ("warmup_epochs", 0.0),
+        ("schedule", "linear"),
+        ("schedule", "constant"),
+        ("layer_decay", 0.5),
+        ("frozen_epochs", 1),
         ("batch_size", 16),
         ("optimizer", "sgd"),
         ("seed", 1),
@@ -150,27 +114,6 @@ def test_the_same_seed_gives_the_same_weights(data, tmp_path, plain_weights):
 
 def weights(folder) -> bytes:
     return (folder / "weights.safetensors").read_bytes()
-
-
-def test_goes_on_from_its_checkpoint(data, tmp_path, monkeypatch, base):
-    seen: list[int] = []
-    original = History.on_train_epoch_end
-
-    def interrupted(self, trainer, module):
-        original(self, trainer, module)
-        seen.append(trainer.current_epoch)
-        if len(seen) == 3:
-            raise SystemExit(143)
-
-    monkeypatch.setattr(History, "on_train_epoch_end", interrupted)
-    with pytest.raises(SystemExit):
-        train(data, tmp_path)
-    assert not (tmp_path / "model" / "bundle.json").exists()
-    train(data, tmp_path)
-    assert seen[:3] == [0, 1, 2]
-    assert seen[3:] == list(range(seen[3], 4))
-    assert seen[3] >= 2  # not from the start
-    assert not list((base / "checkpoints").iterdir())
 
 
 def test_trains_where_the_platform_gives_no_folder_for_checkpoints(data, tmp_path, base, caplog):
