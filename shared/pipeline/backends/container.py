@@ -33,6 +33,7 @@ _PASSED = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
     *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
     *("KAGGLE_USERNAME", "KAGGLE_KEY", "HF_TOKEN", "HF_ENDPOINT", "MLFLOW_TRACKING_URI"),
+    *("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
     "NO_ALBUMENTATIONS_UPDATE",
 )
@@ -89,6 +90,7 @@ def environment(job: Job, tree: Tree, environ: Mapping[str, str]) -> dict[str, s
         **{name: environ[name] for name in _PASSED if name in environ},
         # The caller has no entry in the image's /etc/passwd: torch asks for his name.
         **{"HOME": "/tmp", "USER": "program", "LOGNAME": "program"},  # noqa: S108 - inside
+        **job.variables,
         **job.request.get("Environment", {}),
         S3_ROOT_VARIABLE: str(tree.s3_root),
         "PYTHONUNBUFFERED": "1",

@@ -70,6 +70,11 @@ class Job:
         return list(self.request["AppSpecification"].get("ContainerArguments", []))
 
     @property
+    def variables(self) -> dict[str, str]:
+        """What SageMaker itself puts into the environment."""
+        return {"TRAINING_JOB_NAME": self.name} if self.is_training else {}
+
+    @property
     def max_runtime_s(self) -> float:
         stopping = self.request.get("StoppingCondition", {})
         return float(stopping.get("MaxRuntimeInSeconds", 86400))  # SageMaker's own default

@@ -76,6 +76,7 @@ class ProcessLauncher:
         places = {str(job.root): None, str(Path(__file__).parents[3]): None}
         return {
             **self.environ,
+            **job.variables,
             **job.request.get("Environment", {}),
             BASE_DIR_VARIABLE: str(tree.layout.base),
             S3_ROOT_VARIABLE: str(tree.s3_root),
