@@ -80,6 +80,7 @@ class MLflowRun(Logger):
         self._pending: list[Any] = []
         self._known: set[tuple[str, int]] | None = None if is_resumed else set()
         self._next_try = 0.0
+        self._warned: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -109,22 +110,26 @@ class MLflowRun(Logger):
             self.attempt("the figures wait", self._send)
 
     def attempt(self, otherwise: str, call: Callable[[], object]) -> bool:
-        """Call MLflow; where it does not answer warn what follows and return False."""
+        """Call MLflow; where that fails say once what follows, and return False."""
         began = time.monotonic()
         try:
             call()
         except _failures() as err:
             now = time.monotonic()
             self._next_try = now + _PAUSE * (now - began)
-            log.warning("MLflow does not answer, %s: %s", otherwise, _line(err))
+            if otherwise not in self._warned:
+                log.warning("MLflow cannot be told, %s: %s", otherwise, _line(err))
+            self._warned.add(otherwise)
             return False
+        self._warned.clear()
         return True
 
     def finish(self, history: Sequence[Mapping[str, float]], bundle: Path) -> None:
         """Send what is missing and the bundle, register the version, end the run."""
         for row in history:
             self.add(int(row["epoch"]), {k: v for k, v in row.items() if k != "epoch"})
-        self.attempt(f"run {self.run_id} is not complete there", lambda: self._finish(bundle))
+        self.attempt(f"run {self.run_id} lacks what was made", lambda: self._hand_over(bundle))
+        self.end("FINISHED")
 
     def end(self, status: str) -> None:
         """End the run: FINISHED, FAILED, or KILLED, which a resumed run takes back."""
@@ -136,17 +141,18 @@ class MLflowRun(Logger):
             is_stopped = isinstance(sys.exception(), SystemExit | KeyboardInterrupt)
             self.end("KILLED" if is_stopped else "FAILED")
 
-    def _finish(self, bundle: Path) -> None:
+    def _hand_over(self, bundle: Path) -> None:
         self._send()
         self.client.log_artifacts(self.run_id, str(bundle), ARTIFACT)
         if self.place.registered_model:
             self._register()
-        self._set_status("FINISHED")
         log.info("mlflow: run %s in experiment %s", self.run_id, self.place.experiment)
 
     def _register(self) -> None:
         name = self.place.registered_model
         _unless_it_exists(lambda: self.client.create_registered_model(name))
+        if self.client.search_model_versions(f"name='{name}' and run_id='{self.run_id}'"):
+            return  # interrupted just after it
         source = f"{self.client.get_run(self.run_id).info.artifact_uri}/{ARTIFACT}"
         version = self.client.create_model_version(name, source, self.run_id)
         log.info("mlflow: %s version %s", name, version.version)

@@ -185,7 +185,7 @@ def test_a_run_that_goes_on_does_without_an_mlflow_that_does_not_answer(tmp_path
     run = open_run(place, tmp_path, PARAMETERS, {})
     run.log_metrics({"epoch": 1, "val_f1": 0.5})
     assert run.run_id == "a" * 32
-    assert "MLflow does not answer, the figures wait" in caplog.text
+    assert "MLflow cannot be told, the figures wait" in caplog.text
 
 
 ARN = "arn:aws:sagemaker:eu-west-1:000000000000:mlflow-tracking-server/ours"
@@ -261,11 +261,14 @@ class Client:
 
 
 @mlflow_warns
-def test_what_an_outage_kept_back_is_sent_when_it_is_over(tmp_path, caplog):
+def test_what_an_outage_kept_back_is_sent_when_it_is_over(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)  # no attempt takes time: none is put off
     client = Client()
     run = MLflowRun(client, Place("here", registered_model=""), "a")
     client.is_away = True
-    run.log_metrics({"epoch": 0, "val_f1": 0.25, "val_accuracy": 0.25})
+    run.log_metrics({"epoch": 0, "val_f1": 0.25})
+    run.log_metrics({"epoch": 0, "val_accuracy": 0.25})
+    assert client.calls > 1  # but it is said once
     client.is_away = False
     run.finish(HISTORY, tmp_path)
     assert sorted(client.told) == sorted(
@@ -275,7 +278,7 @@ def test_what_an_outage_kept_back_is_sent_when_it_is_over(tmp_path, caplog):
         if name != "epoch"
     )
     assert client.statuses == ["FINISHED"]
-    assert caplog.text.count("MLflow does not answer") == 1
+    assert caplog.text.count("MLflow cannot be told") == 1
 
 
 @mlflow_warns
@@ -324,3 +327,24 @@ def test_the_registered_model_is_the_experiments_unless_it_is_named():
     assert Place.from_environ(address).registered_model == "visionloop"
     assert Place.from_environ(named).registered_model == "scenes"
     assert Place.from_environ(named | {"MLFLOW_REGISTERED_MODEL": ""}).registered_model == ""
+
+
+@mlflow_warns
+def test_a_database_of_this_machine_has_its_artifacts_beside_it(tmp_path, monkeypatch):
+    """A job has a folder of its own, and the first job's would have been the experiment's."""
+    (tmp_path / "job").mkdir()
+    monkeypatch.chdir(tmp_path / "job")
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    (bundle / "bundle.json").write_text("{}")
+    place = Place(f"sqlite:///{tmp_path}/mlflow.db", "scenes", "scenes")
+    run = open_run(place, tmp_path / "checkpoints", PARAMETERS, {"code_version": "abc"})
+    run.finish(HISTORY, bundle)
+    told = run.client.get_run(run.run_id)
+    assert told.info.status == "FINISHED"
+    assert told.data.tags["code_version"] == "abc"
+    assert told.data.metrics["val_f1"] == BEST["val_f1"]
+    version = run.client.get_model_version("scenes", "1")
+    assert Path(version.source).is_relative_to(tmp_path / "mlartifacts" / "scenes")
+    assert (Path(version.source) / "bundle.json").read_text() == "{}"
+    assert not list((tmp_path / "job").iterdir())
