@@ -15,17 +15,14 @@ fetch_data -> preprocess -> search (trials of train) -> evaluate (the best) -> t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from shared.pipeline import cli
 from shared.pipeline.defaults import load_defaults
 from shared.pipeline.dsl import Pipeline, load_components
 from shared.pipeline.expressions import ExecutionVariable, Join, JsonGet, Value, at_least, at_most
-from shared.pipeline.graph import Artifact, Fail, Step, Task
+from shared.pipeline.graph import Artifact, Fail, Inputs, Step, Task
 from shared.pipeline.model_package import register_model
 from shared.pipeline.search_space import Space
-from shared.pipeline.settings import Settings
+from shared.pipeline.settings import SEARCH_SUFFIX, Settings
 
 # Pipeline parameters and the component port each stands for: type, default, limits and
 # description are written once, in component.yaml.
@@ -91,7 +88,7 @@ def build_search(
 
     The test images, the same frozen ones, are looked at once: for the winner.
     """
-    pipeline = empty(settings, f"{name}-tune")
+    pipeline = empty(settings, name + SEARCH_SUFFIX)
     searched = (space or Space()).load(settings.root, pipeline.components["train"])
     parameters = {n: p for n, p in PARAMETERS.items() if not p.startswith("evaluate.")}
     pipeline.fixed_elsewhere = searched.taken_from(parameters)
@@ -125,6 +122,8 @@ def build_search(
         "evaluate",
         dataset=data["dataset"],
         model=search.best["model"],
+        robustness_images=16,  # looked at closely when it is trained for good
+        attack_images=8,
         min_accuracy=0.0,  # there is no gate to pass
         min_macro_f1=0.0,
         min_class_recall=0.0,
@@ -145,7 +144,7 @@ def empty(settings: Settings, name: str) -> Pipeline:
 
 
 def declare_parameters(
-    pipeline: Pipeline, settings: Settings, ports: Mapping[str, str], name: str
+    pipeline: Pipeline, settings: Settings, ports: dict[str, str], name: str
 ) -> None:
     """Declare parameters by their ports, and those that stand for more than one.
 
@@ -191,7 +190,7 @@ def prepare(pipeline: Pipeline) -> Task:
     )
 
 
-def training(pipeline: Pipeline) -> dict[str, Any]:
+def training(pipeline: Pipeline) -> Inputs:
     """Return what every training is given beside its data: ports of train, seed, machines."""
     given = {
         port.removeprefix("train."): pipeline[name]

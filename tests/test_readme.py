@@ -47,7 +47,8 @@ def test_every_relative_link_resolves(path: Path) -> None:
 
 @every_readme
 def test_every_pipeline_parameter_named_exists(path: Path) -> None:
-    known = {p.name for p in pipeline.build(Settings(), "visionloop").parameters}
+    graphs = (pipeline.build(Settings()), pipeline.build_search(Settings()))
+    known = {parameter.name for graph in graphs for parameter in graph.parameters}
     assert set(re.findall(r"-p (\w+)=", path.read_text())) <= known
 
 

@@ -99,14 +99,16 @@ def read_record(path: Path) -> Record:
                 f"tune: {path} has schema version {document['schema_version']}, not "
                 f"{SCHEMA_VERSION}; write it with the backend of this version"
             )
-        trials = [_trial(body) for body in document["trials"] if body["state"] in STATES]
+        space = space_of(document["ranges"])
+        ended = [body for body in document["trials"] if body["state"] in STATES]
+        trials = [_trial(body, space) for body in ended]
         return Record(
             study=document["study"],
             job=document["job"],
             component=document["component"],
             metric=document["objective"]["metric"],
             is_maximised=document["objective"]["maximise"],
-            space=space_of(document["ranges"]),
+            space=space,
             fixed=document["fixed"],
             seed=document["seed"],
             code=document["code"],
@@ -140,12 +142,12 @@ def space_of(ranges: Mapping[str, Any]) -> list[Dimension]:
     return found
 
 
-def _trial(body: Mapping[str, Any]) -> Trial:
+def _trial(body: Mapping[str, Any], space: Sequence[Dimension]) -> Trial:
     return Trial(
         number=body["number"],
         state=body["state"],
         value=body["value"],
-        parameters=dict(body["parameters"]),
+        parameters={dimension.name: body["parameters"][dimension.name] for dimension in space},
         curve=[(int(epoch), float(value)) for epoch, value in body["curve"]],
         reason=body["reason"],
         seconds=body["seconds"],

@@ -33,7 +33,7 @@ from shared.pipeline.graph import Parameter
 from shared.pipeline.nearest import nearest
 from shared.pipeline.registry import latest_approved
 from shared.pipeline.search_space import DEFAULT_SPACE, Space
-from shared.pipeline.settings import REPOSITORY, Settings
+from shared.pipeline.settings import REPOSITORY, SEARCH_SUFFIX, Settings
 
 Build = Callable[[Settings, str], Pipeline]
 BuildSearch = Callable[[Settings, str, Space], Pipeline]
@@ -303,7 +303,7 @@ def _adopt(
     source = Path(arguments.adopt)
     if not source.is_file() and arguments.backend != "sagemaker":
         backend = LocalBackend(settings)
-        execution = backend.describe(f"{arguments.name}-tune", arguments.adopt)
+        execution = backend.describe(arguments.name + SEARCH_SUFFIX, arguments.adopt)
         source = summary.adoptable(execution, backend.store) or source
     found = adopt(source, settings.defaults_file, pipeline.components)
     out.write(f"{settings.defaults_file}: {found.origin}\n")

@@ -72,7 +72,10 @@ class Prices:
 
 @dataclass(frozen=True)
 class JobCost:
-    """One job at its time limit, in USD; `spot_usd` is None where it does not run on spot."""
+    """One job at its time limit, in USD; `spot_usd` is None where it does not run on spot.
+
+    count: machines, of a search those of all its trials.
+    """
 
     name: str
     instance_type: str
@@ -187,7 +190,7 @@ def _jobs(steps: Sequence[Json]) -> Iterator[Json]:
     """Yield every step that is a job; both branches of a condition, of which one will run."""
     for step in steps:
         arguments = step["Arguments"]
-        if step["Type"] in ("Training", "Processing"):
+        if step["Type"] in ("Training", "Processing", "Tuning"):
             yield step
         elif step["Type"] == "Condition":
             yield from _jobs(arguments["IfSteps"])
@@ -195,10 +198,14 @@ def _jobs(steps: Sequence[Json]) -> Iterator[Json]:
 
 
 def _job(step: Json, values: Mapping[str, ParameterValue], prices: Prices) -> JobCost:
-    arguments = step["Arguments"]
+    arguments, trials = step["Arguments"], 1
+    if step["Type"] == "Tuning":
+        limits = arguments["HyperParameterTuningJobConfig"]["ResourceLimits"]
+        trials = int(_value(limits["MaxNumberOfTrainingJobs"], values))
+        arguments = arguments["TrainingJobDefinition"]
     cluster = arguments.get("ResourceConfig") or arguments["ProcessingResources"]["ClusterConfig"]
     instance_type = str(_value(cluster["InstanceType"], values))
-    count = int(_value(cluster["InstanceCount"], values))
+    count = trials * int(_value(cluster["InstanceCount"], values))
     hours = _value(arguments["StoppingCondition"]["MaxRuntimeInSeconds"], values) / 3600
     volume = cluster["VolumeSizeInGB"] * prices.prices["sagemaker_volume"].usd
     volume_usd = count * hours * volume / prices.hours_per_month

@@ -14,6 +14,7 @@ from shared.pipeline.search_space import SearchSpace
 
 # SageMaker's names of parameter types, and what they are in component.yaml.
 TYPE_NAMES = {"string": "String", "integer": "Integer", "number": "Float", "boolean": "Boolean"}
+Inputs = dict[str, Any]  # keyword arguments of Pipeline.task: a value by port name
 TRAININGS = "training"  # below a pipeline's name: where trainings put their models
 
 

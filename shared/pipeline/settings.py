@@ -29,6 +29,7 @@ from shared.pipeline.defaults import FILE
 from shared.pipeline.errors import SettingsError
 
 NO_ACCOUNT = "000000000000"
+SEARCH_SUFFIX = "-tune"  # of a pipeline's name: the search for its defaults
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -98,9 +99,10 @@ class Settings:
 
         By them `python -m ci cleanup` knows what is ours.
         """
-        stage = name.removeprefix(f"{self.project}-")
+        problem = name.removesuffix(SEARCH_SUFFIX)
+        stage = problem.removeprefix(f"{self.project}-")
         tags = {"project": self.project, "managed-by": "visionloop"}
-        return tags if stage == name else tags | {"stage": stage}
+        return tags if stage == problem else tags | {"stage": stage}
 
     def for_account(self, account: str) -> Settings:
         """Return the settings for a real account.

@@ -11,6 +11,7 @@ from shared.pipeline.backends.store import Store
 from shared.pipeline.defaults import FILE
 from shared.pipeline.execution import Execution
 from shared.pipeline.registry import ModelRegistry
+from shared.pipeline.settings import SEARCH_SUFFIX
 
 # The first that ran holds the one report: a search's, register's tells all, evaluate's why not.
 _REPORTS = (("Tune", "report.html"), ("Register", "index.html"), ("Evaluate", "report.html"))
@@ -59,7 +60,7 @@ def _packages(execution: Execution, registry: ModelRegistry) -> Iterator[str]:
 
 def _adoption(execution: Execution, store: Store) -> Iterator[str]:
     if source := adoptable(execution, store):
-        name = execution.pipeline.removesuffix("-tune")
+        name = execution.pipeline.removesuffix(SEARCH_SUFFIX)
         yield f"defaults       {source}"
         words = f"--backend local --name {name} --adopt {execution.id}"
         yield f"adopt them     python pipeline.py {words}"

@@ -100,13 +100,13 @@ class LocalSteps:
 
     def _search(self, node: Node, record: StepRecord, arguments: Json, threads: int) -> Json:
         """Run a search, or answer with one that has ended."""
-        from shared.pipeline.backends import tuning  # imports optuna
+        from shared.pipeline.backends import search_plan, tuning  # imports optuna
 
         spec = self._spec(arguments["TrainingJobDefinition"])
         code = code_hash(spec, self.root)
-        base = self.cache.key(spec, code, tuning.trial_request(arguments, {}))
-        study = tuning.study_key(base or self.execution.id, arguments)
-        plan = tuning.Plan(
+        base = self.cache.key(spec, code, search_plan.trial_request(arguments, {}))
+        study = search_plan.study_key(base or self.execution.id, arguments)
+        plan = search_plan.Plan(
             execution=self.execution.id,
             step=node.name,
             spec=spec,

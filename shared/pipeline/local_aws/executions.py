@@ -16,6 +16,11 @@ from shared.pipeline.local_aws.errors import missing
 
 _EXECUTION = re.compile(r"arn:[\w-]+:sagemaker:[\w-]+:\d{12}:pipeline/([\w-]+)/execution/([\w-]+)")
 _JOB = re.compile(r"([0-9a-z]+)-([a-zA-Z0-9][a-zA-Z0-9-]*)")
+_ARN_KINDS = {
+    "Processing": "processing-job",
+    "Training": "training-job",
+    "Tuning": "hyper-parameter-tuning-job",
+}
 _STOPPING = "stopping.json"  # in an execution's folder: somebody asked it to stop
 STARTED = "started.json"  # beside it: what StartPipelineExecution was told
 
@@ -115,8 +120,7 @@ class Executions:
         return None
 
     def job_arn(self, job: Job) -> str:
-        kind = "training-job" if job.step.type == "Training" else "processing-job"
-        return local_arn(kind, job.name, self.region)
+        return local_arn(_ARN_KINDS[job.step.type], job.name, self.region)
 
     def _load(self, folder: Path) -> Execution:
         """Read an execution as SageMaker would tell of it.

@@ -165,6 +165,9 @@ class Pipelines:
         if step.type in ("Processing", "Training"):
             job = self.executions.job_of(step)
             return {f"{step.type}Job": {"Arn": self.executions.job_arn(job)}} if job else {}
+        if step.type == "Tuning":
+            job = self.executions.job_of(step)
+            return {"TuningJob": {"Arn": self.executions.job_arn(job)}} if job else {}
         if step.type == "RegisterModel":
             return {"RegisterModel": {"Arn": step.job}} if step.job else {}
         if step.type == "Condition":

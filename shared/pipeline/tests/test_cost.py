@@ -73,6 +73,16 @@ def test_a_parameter_decides_and_its_default_where_none_is_given() -> None:
     assert estimate_run(made, {"Machine": "ml.b"}, _prices()).on_demand_usd == 10
 
 
+def test_a_search_costs_what_all_its_trials_may() -> None:
+    trial = _step("Search", "Training", 2, InstanceType="ml.b", spot=True)["Arguments"]
+    limits = {"MaxNumberOfTrainingJobs": {"Get": "Parameters.Trials"}}
+    config = {"ResourceLimits": limits}
+    arguments = {"HyperParameterTuningJobConfig": config, "TrainingJobDefinition": trial}
+    made = _document({"Name": "Search", "Type": "Tuning", "Arguments": arguments}, Trials=20)
+    assert estimate_run(made, {}, _prices()).on_demand_usd == 20 * 20
+    assert estimate_run(made, {"Trials": 3}, _prices()).usd == 3 * 20 * SPOT_SHARE
+
+
 def test_jobs_of_both_branches_count_and_what_is_no_job_does_not() -> None:
     fork = {
         "Name": "Gate",
