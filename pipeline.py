@@ -93,17 +93,7 @@ def build_search(
     parameters = {n: p for n, p in PARAMETERS.items() if not p.startswith("evaluate.")}
     pipeline.fixed_elsewhere = searched.taken_from(parameters)
     declare_parameters(pipeline, settings, parameters, name)
-    pipeline.parameter(
-        "Objective",
-        type="string",
-        default="val_f1",
-        enum=("val_f1", "val_accuracy"),
-        description="What the search makes as large as it can: macro F1 or accuracy of validation.",
-    )
-    trials = "Trainings in all; the local backend goes on where there were fewer."
-    pipeline.parameter("Trials", type="integer", default=20, minimum=1, description=trials)
-    parallel = "Trainings at the same time; the local backend takes no more than there are cores."
-    pipeline.parameter("ParallelTrials", type="integer", default=2, minimum=1, description=parallel)
+    declare_limits(pipeline)
 
     data = prepare(pipeline)
     search = pipeline.tuning(
@@ -136,6 +126,20 @@ def build_search(
         metrics=evaluation["metrics"],
     )
     return pipeline
+
+
+def declare_limits(pipeline: Pipeline) -> None:
+    pipeline.parameter(
+        "Objective",
+        type="string",
+        default="val_f1",
+        enum=("val_f1", "val_accuracy"),
+        description="What the search makes as large as it can: macro F1 or accuracy of validation.",
+    )
+    trials = "Trainings in all; the local backend goes on where there were fewer."
+    pipeline.parameter("Trials", type="integer", default=20, minimum=1, description=trials)
+    parallel = "Trainings at the same time; the local backend takes no more than there are cores."
+    pipeline.parameter("ParallelTrials", type="integer", default=2, minimum=1, description=parallel)
 
 
 def empty(settings: Settings, name: str) -> Pipeline:
