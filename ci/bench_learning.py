@@ -15,7 +15,6 @@ import argparse
 import json
 import random
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from ci.bench import machine
-from ci.problems import REPOSITORY
+from ci.component_runs import run_component
 from shared.component.errors import InputError
 from shared.component.files import write_json
 from shared.component.progress import track
@@ -84,35 +83,18 @@ class Bench:
                 link.hardlink_to(path)
         if not (place / "images" / "test").exists():
             (place / "images" / "test").symlink_to(test)
-        self._component(place, "fetch_data", train=place / "images", raw="raw", labels="labels")
-        self._component(place, "preprocess", raw="raw", dataset="dataset", report="report")
+        run_component(place, "fetch_data", train=place / "images", raw="raw", labels="labels")
+        size = self.training["image_size"]
+        run_component(
+            place, "preprocess", raw="raw", dataset="dataset", report="report", image_size=size
+        )
         epochs = max(1, round(self.steps * _STEP_IMAGES / len(files)))
         told = {**self.training, "seed": seed, "epochs": epochs}
         told |= {"dataset": "dataset", "model": "model"}
-        self._component(place, "train", **told, logs="logs")
+        run_component(place, "train", **told, logs="logs")
         accuracy = _test_accuracy(place / "model", place / "dataset")
         write_json(known, accuracy)
         return accuracy
-
-    def _component(self, place: Path, name: str, **flags: object) -> None:
-        words = [
-            word
-            for flag, value in flags.items()
-            for word in (f"--{flag.replace('_', '-')}", str(value))
-        ]
-        if name == "preprocess":
-            words += ["--image-size", self.training["image_size"]]
-        with (place / f"{name}.log").open("wb") as log:
-            done = subprocess.run(
-                [sys.executable, "-m", f"components.{name}", *words],
-                cwd=place,
-                env={**_environ(), "SAGEMAKER_BASE_DIR": str(place / "opt-ml")},
-                stdout=log,
-                stderr=log,
-                check=False,
-            )
-        if done.returncode:
-            raise InputError(f"bench_learning: {name} failed; see {place / name}.log")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -151,7 +133,7 @@ def _images(bench: Bench, uri: str) -> tuple[list[tuple[str, Path]], Path]:
     place.mkdir(exist_ok=True)
     if "://" not in uri:
         uri = str(Path(uri).expanduser().absolute())
-    bench._component(place, "fetch_data", train=uri, raw="raw", labels="labels")
+    run_component(place, "fetch_data", train=uri, raw="raw", labels="labels")
     train, test = place / "raw" / "train", place / "raw" / "test"
     if not test.is_dir():
         raise InputError(f"bench_learning: {uri} has no test folder; give a data set with one")
@@ -216,12 +198,6 @@ def _plot(seeds: Sequence[Mapping[str, Any]], labelled: int, path: Path) -> None
     axes.set_ylabel("test accuracy, %")
     axes.legend(title="chosen by")
     figure.savefig(path, dpi=110, bbox_inches="tight")
-
-
-def _environ() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY)}
 
 
 def _parser() -> argparse.ArgumentParser:

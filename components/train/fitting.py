@@ -67,12 +67,14 @@ class Fitted:
 
     history: one mapping of figures an epoch.
     best: figures of the epoch whose weights were kept.
+    devices: how many shared every step.
     checkpoints: folder of this run's; its last one is of no use once the bundle is written.
     """
 
     history: list[dict[str, float]]
     best: dict[str, float]
     is_first_process: bool
+    devices: int
     checkpoints: Path
 
 
@@ -189,7 +191,8 @@ def fit(
         raise RuntimeError("train: no epoch was validated")
     module.load_state_dict(best.weights)
     kept = max(history.epochs, key=lambda row: row["val_f1"])
-    return Fitted(history.epochs, kept, trainer.is_global_zero, checkpoints)
+    devices = trainer.world_size
+    return Fitted(history.epochs, kept, trainer.is_global_zero, devices, checkpoints)
 
 
 def _trainer(

@@ -10,6 +10,8 @@ from components.train.callbacks import without_speed
 from components.train.export import Exported
 from components.train.fitting import Feeds, FitOptions, Fitted
 from components.train.module import Recipe
+from components.train.surroundings import surroundings
+from shared.component.version import code_version
 from shared.vision.plots import curves, image_grid
 from shared.vision.report import Report
 
@@ -45,8 +47,20 @@ def write_page(
     chosen = report.section("What was chosen")
     settings = vars(options) | vars(recipe) | {"batch_size": feeds.batch_size}
     chosen.table(["parameter", "value"], [(name, str(value)) for name, value in settings.items()])
+    around = surroundings(fitted.devices)
+    again = report.section("What the same bundle takes again")
+    again.text(
+        "On a CPU, the same parameters, data, code (at the same place) and surroundings give the "
+        "same bundle, byte by byte, interrupted or not. Another CPU, number of threads or version "
+        "of a library sums in another order; on a GPU, so does every run. Another seed says how "
+        "much of a result is chance: pipeline.py --seeds 3."
+    )
+    facts = {"data": feeds.data.info.fingerprint, "code": code_version("train")} | around
+    again.table(["what", "value"], list(facts.items()))
     history, kept = ([without_speed(row) for row in rows] for rows in (fitted.history, [best]))
-    report.write(folder, {"history": history, "best": kept[0]} | vars(exported))
+    report.write(
+        folder, {"history": history, "best": kept[0], "surroundings": around} | vars(exported)
+    )
 
 
 def _add_curves(report: Report, fitted: Fitted) -> None:

@@ -1,0 +1,86 @@
+"""kill -9 at any moment of a training: what is left can be read, and it comes to the same."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from components.train import fitting
+from components.train.checkpoints import CheckpointFile, LatestCheckpoint
+from components.train.tests.options import train
+from shared.vision.bundle import open_bundle
+from shared.vision.dataset import Dataset
+from shared.vision.tests.factories import make_dataset
+
+pytestmark = pytest.mark.faults
+KILLS = 20
+RECIPE = {
+    "model_name": "test_resnet",
+    "epochs": 4,
+    "batch_size": 12,
+    "augmentations": "medium",
+    "mixup": 0.4,
+    "frozen_epochs": 1,
+    "workers": 1,
+}
+# Forked from a process that has imported torch and done nothing else: a start takes no seconds,
+# and every process names its TorchScript classes alike.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload([__name__])
+
+
+def job(data: Path, folder: Path) -> None:
+    """Train as one job of the platform would, with a checkpoint after every batch."""
+    os.environ["SAGEMAKER_BASE_DIR"] = str(folder / "ml")
+    fitting.LatestCheckpoint = functools.partial(LatestCheckpoint, every_s=0)  # type: ignore[misc, assignment]
+    train(Dataset.open(data), folder, **RECIPE)
+
+
+def start(data: Path, folder: Path) -> multiprocessing.process.BaseProcess:
+    (folder / "ml").mkdir(parents=True, exist_ok=True)
+    process = PROCESSES.Process(target=job, args=(data, folder))
+    process.start()
+    return process
+
+
+def test_twenty_kills_change_nothing_in_the_end(tmp_path: Path) -> None:
+    data = make_dataset(tmp_path / "data", train=20).folder
+    start(data, tmp_path / "first").join()  # lets the server import
+    began = time.monotonic()
+    start(data, tmp_path / "whole").join()
+    whole_s = time.monotonic() - began
+    expected = (tmp_path / "whole" / "model" / "bundle.json").read_bytes()
+    chance = random.Random(0)
+    kills = finished = resumed = 0
+    while kills < KILLS or finished == 0:
+        folder = tmp_path / f"run-{finished}"
+        process = start(data, folder)
+        process.join(chance.uniform(0, 0.4 * whole_s) if kills < KILLS else None)
+        if process.is_alive():
+            process.kill()
+            process.join()
+            kills += 1
+            resumed += read_what_is_left(folder)
+            continue
+        assert process.exitcode == 0
+        assert (folder / "model" / "bundle.json").read_bytes() == expected
+        finished += 1
+    print(f"{kills} kills, {resumed} left a checkpoint, {finished} runs came to the end")
+    assert resumed >= KILLS // 4
+
+
+def read_what_is_left(folder: Path) -> bool:
+    """Read the checkpoint and the bundle, where there are any; say if there is a checkpoint."""
+    if (folder / "model" / "bundle.json").exists():
+        with open_bundle(folder / "model"):  # checks every file's hash
+            pass
+    found = list(folder.glob("ml/checkpoints/*/last.ckpt"))
+    for path in found:
+        assert CheckpointFile().load_checkpoint(path)["global_step"] >= 1
+    return bool(found)
