@@ -3,13 +3,16 @@
 One run, as JSON: images a second of the real loop (images decoded and augmented in workers)
 and of two limits; where the seconds go; what checkpoints, figures and pictures cost; the time
 to the first batch by phase. Rounds take turns, medians and extremes of them are printed.
-Where other work shares the machine look at core seconds: it stretches those on the wall.
 
 Two limits, and both are printed. `same_threads` gives the bare network the threads that a
 training has: the others belong to the loader's processes, which no training can do without.
 That is the fair one: it asks what the loop adds. `all_cores` gives it the whole machine and no
 loader: it asks what a machine would reach whose images cost nothing, which no loop can on a
 CPU. Neither holds clipping, averaging of weights or validation, which the recipe asks for.
+
+A limit runs at another minute than the loop. `network_of_loop` needs no second process: the
+share of the loop's own seconds that forward, loss, backward and step take. Where other work
+shares the machine it is the figure to trust, and so are core seconds before those on the wall.
 """
 
 from __future__ import annotations
@@ -42,6 +45,8 @@ from shared.vision.dataset import Dataset
 Json = dict[str, Any]
 _SAMPLE = "sample://scenes?images=600&test=60"
 _GOAL_OF_LIMIT, _GOAL_CHECKPOINTS = 0.9, 0.02
+_NETWORK = ("forward and loss", "backward", "optimizer's step")
+_DRAWINGS = 5  # of a long run; a short one as here draws after every epoch
 _BESIDE_THE_LOOP = (VALIDATION, PICTURES, CHECKPOINTS)
 _PHASES = (
     ("interpreter", "start"),
@@ -112,6 +117,8 @@ def _speed(loops: Sequence[Json], limits: Mapping[str, list[Json]], images: int)
         "says, its validation included; a limit: normalise, forward, loss, backward, step",
         **{f"loop_of_limit_{name}": _ratios(trained, values) for name, values in rates.items()},
         "loop_of_limit_same_threads_in_core_seconds": _ratios(a_core, bare_core),
+        "network_of_loop": _spread([_network_share(each, "seconds") for each in loops]),
+        "network_of_loop_in_core_seconds": _spread([_network_share(e, "cpu") for e in loops]),
         "goal_of_limit": _GOAL_OF_LIMIT,
     }
 
@@ -145,17 +152,24 @@ def _checkpoints(loops: Sequence[Json]) -> Json:
 
 
 def _telemetry(loops: Sequence[Json]) -> Json:
-    epochs = [sum(each["epochs_s"]) for each in loops]
+    """Return what figures cost each epoch, and pictures each time that they are drawn."""
+    epochs = load_spec(REPOSITORY / "components" / "train").parameters["epochs"].default
+    count = [_steady_epochs(each) for each in loops]
+    figures = [each["seconds"].get(FIGURES, 0.0) for each in loops]
+    drawing = [each["seconds"].get(PICTURES, 0.0) / n for each, n in zip(loops, count, strict=True)]
+    bare = [
+        sum(each["epochs_s"]) / n - mine
+        for each, n, mine in zip(loops, count, drawing, strict=True)
+    ]
+    of_a_run = [
+        _DRAWINGS * mine / (_DRAWINGS * mine + int(str(epochs)) * epoch)
+        for mine, epoch in zip(drawing, bare, strict=True)
+    ]
     return {
-        name: {
-            "share_of_the_epochs": _ratios(
-                [each["seconds"].get(label, 0.0) for each in loops], epochs
-            ),
-            "seconds_an_epoch": _spread(
-                [each["seconds"].get(label, 0.0) / _steady_epochs(each) for each in loops]
-            ),
-        }
-        for name, label in (("figures_and_log_lines", FIGURES), ("pictures", PICTURES))
+        "figures_s_an_epoch": _ratios(figures, count),
+        "figures_share": _ratios(figures, [sum(each["epochs_s"]) for each in loops]),
+        "pictures_s_a_drawing": _spread(drawing),
+        f"pictures_share_of_{epochs}_epochs": _spread(of_a_run),
     }
 
 
@@ -176,6 +190,10 @@ def _loop_s(found: Json, kind: str = "seconds") -> float:
 
 def _ratios(mine: Sequence[float], others: Sequence[float]) -> dict[str, float]:
     return _spread([one / other for one, other in zip(mine, others, strict=True)])
+
+
+def _network_share(found: Json, kind: str) -> float:
+    return sum(float(found[kind][name]) for name in _NETWORK) / _loop_s(found, kind)
 
 
 def _steady_epochs(found: Json) -> int:

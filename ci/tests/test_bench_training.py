@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ci.bench_training import main
+from ci.bench_training import _NETWORK, main
 from ci.training_probe import FRAMEWORK, PICTURES, VALIDATION, Stopwatch
 
 
@@ -26,7 +26,9 @@ def test_it_measures_a_tiny_training(capsys: pytest.CaptureFixture[str]) -> None
     assert sum(each["share"]["median"] for each in shares.values()) == pytest.approx(1, abs=0.02)
     assert {"backward", "forward and loss", "averaging of weights"} <= shares.keys()
     assert found["checkpoints"]["written"] >= [1]
-    assert found["telemetry"]["pictures"]["seconds_an_epoch"]["median"] > 0
+    assert found["telemetry"]["pictures_s_a_drawing"]["median"] > 0
+    network = sum(shares[name]["share"]["median"] for name in _NETWORK)
+    assert speed["network_of_loop"]["median"] == pytest.approx(network, abs=0.02)
     start = found["time_to_first_batch_s"]
     phases = sum(value["median"] for name, value in start.items() if name != "all")
     assert phases == pytest.approx(start["all"]["median"], rel=0.05)
