@@ -72,7 +72,9 @@ class Plan:
 
     @property
     def first_trial(self) -> dict[str, str]:
-        """What one had before, as far as the space has it."""
+        """What one had before, as far as the space has it; a random search begins with nothing."""
+        if self.config["Strategy"] == "Random":
+            return {}
         space = distributions(self.config["ParameterRanges"])
         return {name: as_text(value) for name, value in within(self.first, space)}
 

@@ -17,7 +17,7 @@ import contextlib
 import fcntl
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from shared.pipeline.errors import ExecutionError
+from shared.pipeline.errors import DefinitionError, ExecutionError
 
 Json = dict[str, Any]
 # Optuna's default of 10 would leave half of a search of 20 to chance.
@@ -41,12 +41,16 @@ _RANDOM_TRIALS = 6
 # twenty on few brackets, and kills slow starters (a low learning rate) by their first epochs.
 _UNPRUNED_TRIALS = 5  # that ended, before any is pruned
 _UNPRUNED_EPOCHS = 2  # of each trial: warm-up, and averaged weights that have just begun
+STRATEGIES = ("Bayesian", "Random")  # of SageMaker's; Bayesian is Optuna's TPE here
 _STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
     TrialState.RUNNING: "running",
 }
+
+
+ReadLog = Callable[[Path], Sequence[tuple[int, float]]]
 
 
 @dataclass(frozen=True)
@@ -65,14 +69,23 @@ class Asked:
 class Study:
     """One search; all methods may be called by several threads.
 
-    ranges: ParameterRanges of the definition. sign: 1 maximises, -1 minimises.
+    config: HyperParameterTuningJobConfig of the definition. sign: 1 maximises, -1 minimises.
+
+    Raises:
+        DefinitionError: SageMaker has the strategy, this machine has not.
     """
 
-    def __init__(self, folder: Path, ranges: Json, sign: int, seed: int) -> None:
+    def __init__(self, folder: Path, config: Json, sign: int) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         folder.mkdir(parents=True, exist_ok=True)
-        self._space = distributions(ranges)
-        self._sign, self._seed = sign, seed
+        self._space = distributions(config["ParameterRanges"])
+        self._sign, self._seed = sign, int(config.get("RandomSeed", 0))
+        self._strategy = config["Strategy"]
+        if self._strategy not in STRATEGIES:
+            raise DefinitionError(
+                f"local: strategy {self._strategy} is SageMaker's alone; this machine has "
+                + ", ".join(STRATEGIES)
+            )
         self._lock = threading.RLock()
         storage = optuna.storages.RDBStorage(
             f"sqlite:///{folder.absolute() / 'study.db'}",
@@ -82,27 +95,30 @@ class Study:
             storage=storage,
             study_name="search",
             direction="maximize" if sign > 0 else "minimize",
-            pruner=optuna.pruners.MedianPruner(_UNPRUNED_TRIALS, _UNPRUNED_EPOCHS),
+            pruner=_pruner(config.get("TrainingJobEarlyStoppingType", "Off")),
             load_if_exists=True,
         )
 
-    def begin(self, first: Mapping[str, str]) -> None:
+    def begin(self, first: Mapping[str, str], read: ReadLog) -> None:
         """Take up the search: what was interrupted goes on, and a new search begins with `first`.
 
         first: values to try first, as far as they lie in the space.
+        read: finds the objective in the log of a trial that was interrupted: what it told last
+            it will not tell again, and nobody may have noted it.
         """
         for number, trial in self._newest().items():
             if trial.state == TrialState.RUNNING:
                 self._study.tell(trial.number, state=TrialState.FAIL)
-                self.again(number)
+                self.again(number, read(Path(trial.user_attrs.get("log", ""))))
         if not self._study.get_trials(deepcopy=False):
             values = dict(within(first, self._space))
             self._study.enqueue_trial(values, user_attrs={"number": 1})
 
-    def again(self, number: int) -> None:
-        """Try a trial once more, under its number."""
+    def again(self, number: int, unnoted: Sequence[tuple[int, float]] = ()) -> None:
+        """Try a trial once more, under its number, with the values it has reached before."""
         trial = self._newest()[number]
-        facts = {"number": number, "seen": sorted(trial.intermediate_values.items())}
+        seen = trial.intermediate_values | dict(unnoted)
+        facts = {"number": number, "seen": sorted(seen.items())}
         self._study.enqueue_trial(trial.params, user_attrs=facts)
 
     def ask(self, most: int) -> Asked | None:
@@ -157,10 +173,18 @@ class Study:
         found = self._study.get_trials(deepcopy=False)
         return {int(trial.user_attrs["number"]): trial for trial in found}
 
-    def _sampler(self, number: int) -> optuna.samplers.TPESampler:
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         digest = hashlib.sha256(f"{self._seed}/{number}".encode()).digest()
         seed = int.from_bytes(digest[:4], "big")
+        if self._strategy == "Random":
+            return optuna.samplers.RandomSampler(seed)
         return optuna.samplers.TPESampler(n_startup_trials=_RANDOM_TRIALS, seed=seed)
+
+
+def _pruner(early_stopping: str) -> optuna.pruners.BasePruner:
+    if early_stopping == "Off":
+        return optuna.pruners.NopPruner()
+    return optuna.pruners.MedianPruner(_UNPRUNED_TRIALS, _UNPRUNED_EPOCHS)
 
 
 @contextlib.contextmanager

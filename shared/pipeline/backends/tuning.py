@@ -72,9 +72,8 @@ class Search:
         plan = self.plan
         with alone(plan.study), _log_to(plan.log) as log:
             self._log = log
-            ranges = plan.config["ParameterRanges"]
-            study = Study(plan.study, ranges, plan.sign, int(plan.config.get("RandomSeed", 0)))
-            study.begin(plan.first)
+            study = Study(plan.study, plan.config, plan.sign)
+            study.begin(plan.first_trial, lambda path: self._reader().read(path))
             self._take_up(study)
             with ThreadPoolExecutor(max_workers=plan.workers) as pool:
                 working = [pool.submit(self._work, study) for _ in range(plan.workers)]
@@ -118,10 +117,10 @@ class Search:
         """Run a trial to its end, whichever it is; only a stop leaves it open."""
         plan, started = self.plan, time.monotonic()
         job = self._job(asked)
-        study.note(asked, job=job.name)
+        study.note(asked, job=job.name, log=str(job.log))
         said = " ".join(f"{name}={value}" for name, value in asked.parameters.items())
         self._log.info("trial %d: %s", asked.number, said)
-        reader = ObjectiveReader(plan.spec.metrics, plan.objective)
+        reader = self._reader()
 
         def watch() -> None:
             if self._broken.is_set():
@@ -160,6 +159,9 @@ class Search:
             if trial and best and trial["job"] != best["job"]:
                 model = self.runner.store.path(self.plan.model(trial["job"]))
                 shutil.rmtree(model.parent, ignore_errors=True)
+
+    def _reader(self) -> ObjectiveReader:
+        return ObjectiveReader(self.plan.spec.metrics, self.plan.objective)
 
     def _name(self, asked: Asked) -> str:
         return f"{self.plan.job}-{asked.number:03d}"

@@ -18,6 +18,7 @@ import pytest
 from shared.pipeline.settings import REPOSITORY
 from shared.pipeline.tests.conftest import FAKES, Workshop
 
+pytestmark = pytest.mark.slow  # all together
 TUNED = "visionloop-tune"
 
 
@@ -97,21 +98,21 @@ def test_a_finished_search_comes_from_the_cache_and_more_trials_go_on(bench: Ben
 
 
 def test_the_same_seed_and_one_worker_give_the_same_trials(bench: Bench) -> None:
-    bench.tune(9)
+    bench.tune(8)
     one = [(t["parameters"], t["state"]) for t in bench.record()["trials"]]
-    bench.tune(9, "--no-cache")
-    assert bench.begun == 18
+    bench.tune(8, "--no-cache")
+    assert bench.begun == 16
     assert [(t["parameters"], t["state"]) for t in bench.record()["trials"]] == one
 
 
 def test_a_hopeless_trial_is_ended_early(bench: Bench) -> None:
-    bench.tune(14, TEST_EPOCH_S="0.3")
+    bench.tune(11, TEST_EPOCH_S="0.2")
     pruned = [trial for trial in bench.record()["trials"] if trial["state"] == "pruned"]
     assert pruned
     assert all(2 <= len(trial["curve"]) < 4 for trial in pruned)
     assert all("val_f1=" in trial["reason"] for trial in pruned)
     ended = len(list(bench.marks.glob("ended-*")))
-    assert ended == 14 - len(pruned), "what was pruned has not gone on"
+    assert ended == 11 - len(pruned), "what was pruned has not gone on"
 
 
 def test_a_trial_that_fails_is_recorded_and_the_search_goes_on(bench: Bench) -> None:
@@ -160,8 +161,11 @@ def test_an_interrupted_search_goes_on_where_it_was(bench: Bench, number: signal
     assert bench.begun == 6, "two had finished, the third went on, two were missing"
     third = bench.record()["trials"][2]
     assert [epoch for epoch, _ in third["curve"]] == [1, 2, 3, 4]
+    trials = [trial["parameters"] for trial in bench.record()["trials"]]
     log = bench.workshop.backend.list(TUNED)[0].steps["Search"].log
     assert "epoch=1/" not in (Path(log).parent / "trial-003" / "log.txt").read_text()
+    bench.tune(5, "--no-cache")
+    assert [trial["parameters"] for trial in bench.record()["trials"]] == trials
 
 
 def _searching(bench: Bench) -> subprocess.Popen[bytes]:
