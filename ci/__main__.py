@@ -24,6 +24,7 @@ COMMANDS = {
     "bench_learning": "measure what people's labels are worth, chosen by doubt or by chance",
     "bench_serving": "measure the endpoint beside its limit and other servers, as JSON",
     "bench_training": "measure the training loop beside its network alone, as JSON",
+    "bench_tuning": "measure the search for hyperparameters beside random search, as JSON",
     "bench_web": "measure the pages: weight, first paint, many visitors at once, as JSON",
     "bench_images": "measure size, build time and start of the images, as JSON",
     "build": "make the components' images that are not there yet",
