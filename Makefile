@@ -18,9 +18,9 @@ NAME ?= $(or $(shell echo '$(DATA)' | sed -E 's/[?#].*//; s:/+$$::; s:.*/::' | \
 	tr '[:upper:]' '[:lower:]' | \
 	sed -E 's/(\.tar)?\.[a-z0-9]+$$//; s/[^a-z0-9]+/-/g; s/^-+|-+$$//g'),visionloop)
 # The pipeline's own defaults are meant for pretrained weights. A random start learns faster
-# with larger steps, and on little data reaches less.
+# with larger steps, and on little data reaches less. What a search has found goes before.
 SCRATCH := $(filter none,$(WEIGHTS))
-LEARNING_RATE ?= $(if $(SCRATCH),0.006,0.001)
+LEARNING_RATE ?= $(if $(wildcard defaults.yaml),,$(if $(SCRATCH),0.006))
 MIN_ACCURACY ?= $(if $(SCRATCH),0.75,0.9)
 MIN_MACRO_F1 ?= $(if $(SCRATCH),0.75,0.9)
 MIN_CLASS_RECALL ?= $(if $(SCRATCH),0.5,0.75)
@@ -58,7 +58,7 @@ $(READY): ci/requirements.txt ci/uv.txt
 run: $(READY) ## run the pipeline on this machine: make run DATA=images.zip
 	$(BIN)/python pipeline.py --upsert --start --backend $(BACKEND) --name $(NAME) \
 		-p TrainDataset='$(DATA)' $(if $(TEST),-p TestDataset='$(TEST)') \
-		-p PretrainedWeights='$(WEIGHTS)' -p LearningRate=$(LEARNING_RATE) \
+		-p PretrainedWeights='$(WEIGHTS)' $(if $(LEARNING_RATE),-p LearningRate=$(LEARNING_RATE)) \
 		-p MinAccuracy=$(MIN_ACCURACY) -p MinMacroF1=$(MIN_MACRO_F1) \
 		-p MinClassRecall=$(MIN_CLASS_RECALL) $(ARGS)
 
