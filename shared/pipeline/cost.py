@@ -181,8 +181,8 @@ def refuse_above(limit_usd: float, run: RunCost) -> None:
         raise CostError(
             f"cost: this run may cost {run.on_demand_usd:.2f} USD, more than the limit of "
             f"{limit_usd:.2f}; most of it {largest.name}: {largest.count} x "
-            f"{largest.instance_type} for {largest.max_hours:g} h; take fewer or smaller "
-            "machines, or raise --max-cost or VISIONLOOP_MAX_COST"
+            f"{largest.instance_type} for {largest.max_hours:g} h; take fewer trials, "
+            "fewer or smaller machines, or raise --max-cost or VISIONLOOP_MAX_COST"
         )
 
 

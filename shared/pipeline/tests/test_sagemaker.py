@@ -154,6 +154,26 @@ def test_a_run_above_the_limit_is_refused_before_anything_is_sent(
     assert client.list_pipelines(PipelineNamePrefix="dear")["PipelineSummaries"] == []
 
 
+def test_a_search_is_priced_by_its_trials_and_started_beside_its_pipeline(
+    aws: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = ["--tune", "--name", "visionloop-dev"]
+    assert aws.run(*search)[0] == 1
+    assert "most of it Search: 20 x ml.g5.xlarge for 4 h" in capsys.readouterr().err
+    status, out = aws.run(*search, "-p", "Trials=2")
+    assert status == 0
+    assert "pipeline visionloop-dev-tune: created" in out
+    client = boto3.Session(region_name="us-east-1").client("sagemaker")
+    known = client.describe_pipeline(PipelineName="visionloop-dev-tune")
+    tags = client.list_tags(ResourceArn=known["PipelineArn"])["Tags"]
+    assert {"Key": "stage", "Value": "dev"} in tags, "so that clean-up finds it"
+    frozen = (
+        f"s3://{aws.settings.bucket.replace('0' * 12, '123456789012')}/visionloop-dev/frozen-test"
+    )
+    shared_by_all = "/visionloop-dev/frozen-test"
+    assert shared_by_all in known["PipelineDefinition"]
+
+
 def test_a_machine_without_a_price_needs_a_word(
     aws: Workshop, capsys: pytest.CaptureFixture[str]
 ) -> None:
