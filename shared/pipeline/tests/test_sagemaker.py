@@ -167,11 +167,8 @@ def test_a_search_is_priced_by_its_trials_and_started_beside_its_pipeline(
     known = client.describe_pipeline(PipelineName="visionloop-dev-tune")
     tags = client.list_tags(ResourceArn=known["PipelineArn"])["Tags"]
     assert {"Key": "stage", "Value": "dev"} in tags, "so that clean-up finds it"
-    frozen = (
-        f"s3://{aws.settings.bucket.replace('0' * 12, '123456789012')}/visionloop-dev/frozen-test"
-    )
-    shared_by_all = "/visionloop-dev/frozen-test"
-    assert shared_by_all in known["PipelineDefinition"]
+    frozen = "/visionloop-dev/frozen-test"  # all of a problem share one test set
+    assert frozen in known["PipelineDefinition"]
 
 
 def test_a_machine_without_a_price_needs_a_word(
