@@ -137,6 +137,18 @@ def test_a_search_of_failures_fails_early_and_tries_them_again_when_the_cause_is
     assert len(bench.states()) == 8
 
 
+def test_a_winner_whose_model_is_gone_is_trained_again(bench: Bench) -> None:
+    bench.tune(3)
+    (model,) = bench.models()
+    before = bench.record()["best"]
+    model.unlink()
+    status, out = bench.tune(3)
+    assert status == 0, out
+    assert bench.begun == 4
+    assert bench.record()["best"] == before
+    assert len(bench.models()) == 1
+
+
 def test_workers_share_a_search(bench: Bench) -> None:
     status, out = bench.tune(6, "-p", "ParallelTrials=2", TEST_EPOCH_S="0.1")
     assert status == 0, out
