@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from shared.component.layout import BASE_DIR_VARIABLE, Instance, Layout
+from shared.component.layout import (
+    BASE_DIR_VARIABLE,
+    LOGS_VARIABLE,
+    PACKED_LOGS,
+    Instance,
+    Layout,
+)
 from shared.component.port import Port
 from shared.component.spec import load_spec
 from shared.component.tests.factories import MakeFolder
@@ -48,3 +54,10 @@ def test_a_machine_knows_its_place_among_several(tmp_path: Path, where: str) -> 
 def test_without_the_platform_there_is_one_machine(tmp_path: Path) -> None:
     assert Layout(tmp_path).instance() == Instance(index=0, count=1)
     assert Layout(tmp_path).hyperparameters() == {}
+
+
+def test_a_trainings_logs_go_where_they_are_told_to(component: MakeFolder) -> None:
+    spec = load_spec(component(kind="training"))
+    layout = Layout.from_environ({BASE_DIR_VARIABLE: "ml", LOGS_VARIABLE: PACKED_LOGS})
+    assert layout.output_dir(spec, LOGS) == Path("ml/output/data/tensorboard")
+    assert Layout.from_environ({}).output_dir(spec, LOGS) == Path("/opt/ml/output/tensorboard")
