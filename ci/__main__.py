@@ -21,6 +21,7 @@ COMMANDS = {
     "bench": "measure speed and memory, as JSON",
     "bench_labeling": "measure the merge of annotations and the ML backend, as JSON",
     "bench_memory": "measure the endpoint's memory in its image under load, as JSON",
+    "bench_recipes": "measure what each part of the training recipe gives or costs",
     "bench_learning": "measure what people's labels are worth, chosen by doubt or by chance",
     "bench_serving": "measure the endpoint beside its limit and other servers, as JSON",
     "bench_training": "measure the training loop beside its network alone, as JSON",

@@ -22,7 +22,7 @@ from shared.vision.plots import confusion_matrix, image_grid
 
 log = logging.getLogger(__name__)
 _LINE_INTERVAL_S = 2.0
-_PICTURES_PER_RUN = 5  # drawing takes as long as a small epoch
+_PICTURES_PER_RUN = 3  # drawing takes as long as a small epoch
 _CURVES = ("train_loss", "val_loss", "val_accuracy", "val_f1", "val_precision", "val_recall")
 SPEED = "images_per_s"
 
@@ -153,7 +153,7 @@ class TensorBoardPictures(Callback):
 
 
 def _is_shown(epoch: int, epochs: int) -> bool:
-    """Say whether pictures are drawn: some five times a run, and at its end."""
+    """Say whether pictures are drawn: some three times a run, and at its end."""
     return (epoch + 1) % max(1, epochs // _PICTURES_PER_RUN) == 0 or epoch + 1 == epochs
 
 

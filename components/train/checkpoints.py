@@ -75,7 +75,7 @@ class CheckpointFile(TorchCheckpointIO):
 class BestWeights(Callback):
     """Hold the weights of the epoch with the best validation F1, on the CPU.
 
-    Must stand before WeightAveraging, so that it sees the averaged weights that were validated.
+    Must stand before WarmedAverage, so that it sees the averaged weights that were validated.
     weights: state of the module, None before the first validation.
     """
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +12,12 @@ import albumentations as A
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, WeightAveraging
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from components.train import tracking
+from components.train.averaging import WarmedAverage
 from components.train.callbacks import History, TensorBoardPictures, progress_bar
 from components.train.checkpoints import (
     BestWeights,
@@ -42,7 +42,6 @@ from shared.vision.errors import DatasetError
 from shared.vision.transform_spec import TransformSpec
 
 log = logging.getLogger(__name__)
-TensorList = tuple[Tensor, ...] | list[Tensor]
 _SHOWN_IMAGES = 24
 
 
@@ -209,7 +208,7 @@ def _trainer(
     )
     callbacks = [*callbacks, pictures, *progress_bar()]  # pictures and best before the average
     if options.ema_decay:
-        callbacks.append(WeightAveraging(multi_avg_fn=warmed_average(options.ema_decay)))
+        callbacks.append(WarmedAverage(options.ema_decay))
     if options.patience:
         callbacks.append(EarlyStopping("val_f1", mode="max", patience=options.patience))
     instances = join_instances(layout)
@@ -229,24 +228,6 @@ def _trainer(
         enable_progress_bar=bool(progress_bar()),
         enable_model_summary=False,
     )
-
-
-def warmed_average(decay: float) -> Callable[[TensorList, TensorList, Tensor | int], None]:
-    """Return the update of an exponential moving average that forgets its random start.
-
-    After n updates the decay is (1 + n) / (10 + n), until it reaches `decay`.
-    Source: TensorFlow's ExponentialMovingAverage, num_updates.
-    """
-
-    def update(averaged: TensorList, current: TensorList, updates: Tensor | int) -> None:
-        count = int(updates)
-        kept = min(decay, (1 + count) / (10 + count))
-        if torch.is_floating_point(averaged[0]):
-            torch._foreach_lerp_(averaged, current, 1 - kept)
-        else:  # counters, of batch normalisation
-            torch._foreach_copy_(averaged, current)
-
-    return update
 
 
 def _precision(requested: str) -> str:

@@ -6,6 +6,7 @@ import functools
 import multiprocessing
 import os
 import random
+import signal
 import time
 from pathlib import Path
 
@@ -37,6 +38,7 @@ PROCESSES.set_forkserver_preload([__name__])
 
 def job(data: Path, folder: Path) -> None:
     """Train as one job of the platform would, with a checkpoint after every batch."""
+    os.setsid()  # with its loaders it is one group, which goes at once, as a container does
     os.environ["SAGEMAKER_BASE_DIR"] = str(folder / "ml")
     fitting.LatestCheckpoint = functools.partial(LatestCheckpoint, every_s=0)  # type: ignore[misc, assignment]
     train(Dataset.open(data), folder, **RECIPE)
@@ -63,8 +65,7 @@ def test_twenty_kills_change_nothing_in_the_end(tmp_path: Path) -> None:
         process = start(data, folder)
         process.join(chance.uniform(0, 0.4 * whole_s) if kills < KILLS else None)
         if process.is_alive():
-            process.kill()
-            process.join()
+            kill(process)
             kills += 1
             resumed += read_what_is_left(folder)
             continue
@@ -73,6 +74,15 @@ def test_twenty_kills_change_nothing_in_the_end(tmp_path: Path) -> None:
         finished += 1
     print(f"{kills} kills, {resumed} left a checkpoint, {finished} runs came to the end")
     assert resumed >= KILLS // 4
+
+
+def kill(process: multiprocessing.process.BaseProcess) -> None:
+    assert process.pid
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:  # it had not come to be a group
+        process.kill()
+    process.join()
 
 
 def read_what_is_left(folder: Path) -> bool:

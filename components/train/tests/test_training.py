@@ -7,10 +7,9 @@ import re
 
 import numpy as np
 import pytest
-import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from components.train.fitting import Feeds, warmed_average
+from components.train.fitting import Feeds
 from components.train.module import Recipe
 from components.train.optimisation import cosine_with_warmup
 from components.train.tests.options import train
@@ -152,16 +151,6 @@ def test_the_schedule_rises_and_falls_to_zero():
     assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
     assert max(rates) == 1.0
     assert abs(rates[-1]) < 1e-9
-
-
-def test_the_average_forgets_its_start_and_copies_counters():
-    update = warmed_average(0.99)
-    averaged, counter = [torch.full((3,), 100.0)], [torch.tensor([0])]
-    for step in range(1, 60):
-        update(averaged, [torch.zeros(3)], torch.tensor(step))
-        update(counter, [torch.tensor([step])], torch.tensor(step))
-    assert float(averaged[0].max()) < 1e-3
-    assert int(counter[0]) == 59
 
 
 def test_class_weights_are_inverse_to_frequency(tmp_path):
