@@ -133,12 +133,14 @@ def test_no_client_is_made_at_import() -> None:
 def test_nothing_is_pickled_or_unpickled() -> None:
     picklers = {"pickle", "joblib", "dill", "cloudpickle", "shelve", "marshal"}
     named = {"pickle", "pickle.UnpicklingError"}  # an error may be caught by its name
+    # An optimizer's state has no other format, and is read with weights_only.
+    checkpoints = {"components/train/checkpoints.py"}
     for path in SHIPPED:
         assert not {m for m in _imports(path) - named if _is_within(m, picklers)}, _name(path)
         for name, call in _calls(_tree(path)):
             assert not _is_within(name, picklers), _name(path)
             given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
-            assert name != "torch.save", _name(path)
+            assert name != "torch.save" or _name(path) in checkpoints, _name(path)
             assert name != "torch.load" or given.get("weights_only") == "True", _name(path)
             assert given.get("allow_pickle", "False") == "False", _name(path)
 

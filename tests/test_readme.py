@@ -67,7 +67,7 @@ def test_every_flag_a_component_is_called_with_exists(folder: Path) -> None:
 @every_component
 def test_a_component_is_explained_on_one_page(folder: Path) -> None:
     lines = (folder / "README.md").read_text().splitlines()
-    assert len(lines) <= 60
+    assert len([line for line in lines if not line.startswith("|")]) <= 60  # tables aside
     assert lines[0] == f"# {folder.name}"
     platform = PLATFORM_WAYS.get(load_spec(folder).kind, "python pipeline.py ")
     for way in ("pytest components/", "python -m components.", "docker run ", platform):

@@ -26,6 +26,7 @@ from components.preprocess.component import run as preprocess
 from components.preprocess.tests.factories import DEFAULTS, RawFolder, encoded, picture
 from components.train.loader import BatchKey, TrainingBatches
 from components.train.module import Recipe, TrainingModule
+from components.train.tests.options import DEFAULTS as TRAINING
 from shared.pipeline.compiler import definition
 from shared.pipeline.settings import Settings
 from shared.vision.bundle import write_bundle
@@ -116,8 +117,8 @@ def test_trap_2_training_evaluation_and_serving_see_the_same_numbers(odd, tmp_pa
     split, network = odd.split("train"), Network()
     rows = np.arange(len(split))
     pixels, _ = TrainingBatches(split, SPEC, None)[BatchKey((0, 0, 0, 0), rows)]
-    recipe = Recipe("adamw", 0.1, 0.0, 0.0, 1, 0.0, 0.0, 0.0, False)
-    module = TrainingModule(network, SPEC, recipe, torch.ones(3))
+    recipe = Recipe(**{name: TRAINING[name] for name in Recipe.__dataclass_fields__})
+    module = TrainingModule(network, SPEC, recipe, torch.ones(3), seed=0)
     predictor = Predictor(make_bundle(tmp_path / "model", network=network))
     for row, content in enumerate(ODD_FILES.values()):
         assert np.array_equal(pixels[row].numpy(), decode_pixels(content, predictor.transform))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -31,62 +32,24 @@ _PARITY_IMAGES = 8
 def run(
     *,
     dataset: Path,
-    model_name: str,
-    pretrained: str,
     image_size: int,
-    epochs: int,
     batch_size: int,
-    optimizer: str,
-    learning_rate: float,
-    weight_decay: float,
-    layer_decay: float,
-    schedule: str,
-    warmup_epochs: float,
-    frozen_epochs: int,
-    augmentations: str,
-    label_smoothing: float,
-    mixup: float,
-    cutmix: float,
-    ema_decay: float,
-    gradient_clip: float,
-    class_weights: bool,
-    patience: int,
-    precision: str,
-    lr_scaling: str,
-    sync_batchnorm: bool,
     workers: int,
-    seed: int,
     onnx: bool,
     model: Path,
     logs: Path,
+    **parameters: Any,
 ) -> None:
-    """Train one model; write its bundle to `model` and event files to `logs`."""
-    recipe = Recipe(
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        layer_decay=layer_decay,
-        schedule=schedule,
-        warmup_epochs=warmup_epochs,
-        frozen_epochs=frozen_epochs,
-        epochs=epochs,
-        label_smoothing=label_smoothing,
-        mixup=mixup,
-        cutmix=cutmix,
-        weighs_classes=class_weights,
-        lr_scaling=lr_scaling,
+    """Train one model; write its bundle to `model` and event files to `logs`.
+
+    parameters: the fields of Recipe and FitOptions, by name.
+    """
+    recipe, options = (
+        kind(**{name: parameters.pop(name) for name in kind.__dataclass_fields__})
+        for kind in (Recipe, FitOptions)
     )
-    options = FitOptions(
-        ema_decay=ema_decay,
-        gradient_clip=gradient_clip,
-        patience=patience,
-        precision=precision,
-        sync_batchnorm=sync_batchnorm,
-        seed=seed,
-        model_name=model_name,
-        pretrained=pretrained,
-        augmentations=augmentations,
-    )
+    if parameters:
+        raise TypeError(f"train: nothing takes {', '.join(parameters)}")
     _train(dataset, image_size, batch_size, workers, recipe, options, onnx, model, logs)
 
 
@@ -115,7 +78,7 @@ def _train(
         workers=workers,
         seed=options.seed,
     )
-    class_weights = feeds.class_weights(recipe.weighs_classes)
+    class_weights = feeds.class_weights(recipe.class_weights)
     module = TrainingModule(network, transform, recipe, class_weights, options.seed)
     fitted = fit(module, feeds, recipe, options, Layout.from_environ(), logs)
     if fitted.is_first_process:
@@ -154,4 +117,7 @@ def _write(
         training={"recipe": vars(recipe), "options": vars(options)},
     )
     bundle = write_bundle(folder, info)
+    kept = " ".join(f"{name}={fitted.best[name]:.4f}" for name in ("val_accuracy", "val_f1"))
+    # Also SageMaker's tuner reads this, which takes a metric's last value for the job's.
+    log.info("kept epoch %.0f of %d: %s", fitted.best["epoch"], len(fitted.history), kept)
     log.info("bundle: %s files, parity=%.2g, %s", len(bundle.info.files), info.parity, folder)

@@ -42,7 +42,7 @@ class Recipe:
     label_smoothing: float
     mixup: float
     cutmix: float
-    weighs_classes: bool
+    class_weights: bool
     lr_scaling: str
 
 

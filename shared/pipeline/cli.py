@@ -19,7 +19,7 @@ from typing import TextIO
 from shared.component import logs
 from shared.component.errors import UsageError, VisionloopError
 from shared.component.port import ParameterValue
-from shared.pipeline import cost, summary
+from shared.pipeline import cost, seeds, summary
 from shared.pipeline.backends.base import Backend
 from shared.pipeline.backends.launcher import Launcher
 from shared.pipeline.backends.local import LocalBackend
@@ -138,6 +138,13 @@ def parser(pipeline: Pipeline) -> argparse.ArgumentParser:
     run.add_argument("--start", action="store_true", help="start an execution")
     run.add_argument(
         "--wait", action="store_true", help="follow it to its end; local and docker always do"
+    )
+    run.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="start N runs, of Seed and the following; local, docker: tell mean and spread",
     )
     run.add_argument("--no-cache", action="store_true", help="local, docker: run every step anew")
     run.add_argument(
@@ -278,9 +285,26 @@ def _start(
     given: dict[str, ParameterValue],
     out: TextIO,
 ) -> int:
+    """Start what is asked for, with every seed; return 1 where one failed."""
     if CHAMPION not in given and CHAMPION in {p.name for p in pipeline.parameters}:
         champion = latest_approved(backend.registry, pipeline.name)
         given = given | ({CHAMPION: champion.model_data_url} if champion else {})
+    runs = seeds.seeds_of(pipeline, given, arguments.seeds)
+    executions = [_start_one(arguments, backend, pipeline, values, out) for values in runs]
+    if len(runs) > 1 and isinstance(backend, LocalBackend):
+        found = [summary.evaluation(each, backend.store) for each in executions]
+        told = zip([values[seeds.SEED] for values in runs], found, strict=True)
+        out.writelines(line + "\n" for line in seeds.lines(list(told)))
+    return int(any(each.status in ("Failed", "Stopped") for each in executions))
+
+
+def _start_one(
+    arguments: argparse.Namespace,
+    backend: Backend,
+    pipeline: Pipeline,
+    given: dict[str, ParameterValue],
+    out: TextIO,
+) -> Execution:
     with follow(pipeline.components) as watch:
         execution = backend.start(pipeline.name, given, watch)
         if arguments.wait:
@@ -293,7 +317,7 @@ def _start(
         out.write(f"execution {execution.arn}: {execution.status}\n")
         if execution.reason:
             out.write(f"  {execution.reason}\n")
-    return 1 if execution.status in ("Failed", "Stopped") else 0
+    return execution
 
 
 def _adopt(

@@ -29,10 +29,10 @@ def lines(execution: Execution, store: Store, registry: ModelRegistry) -> Iterat
     if execution.status == "Stopped":
         yield "stopped; start again, and what had finished is taken from the cache"
     yield from _search(execution, store)
-    if evaluation := _evaluation(execution, store):
-        yield from _metrics(evaluation)
+    if found := evaluation(execution, store):
+        yield from _metrics(found)
         if _SEARCH not in execution.steps:  # which has nothing to pass
-            yield from _gates(evaluation)
+            yield from _gates(found)
     yield from _packages(execution, registry)
     yield from _adoption(execution, store)
     if report := report_path(execution, store):
@@ -90,7 +90,8 @@ def _search(execution: Execution, store: Store) -> Iterator[str]:
         yield f"  {name:<30}{value}"
 
 
-def _evaluation(execution: Execution, store: Store) -> dict[str, Any] | None:
+def evaluation(execution: Execution, store: Store) -> dict[str, Any] | None:
+    """Return what evaluate found of an execution's model, None where it did not come to that."""
     record = execution.steps.get("Evaluate")
     if not record or "metrics" not in record.outputs:
         return None

@@ -26,7 +26,7 @@ from shared.component.errors import StorageError
 from shared.component.layout import Layout
 from shared.vision.tests.factories import make_dataset
 
-PARAMETERS = {"model_name": "resnet18", "learning_rate": 0.01, "weighs_classes": True, "epochs": 2}
+PARAMETERS = {"model_name": "resnet18", "learning_rate": 0.01, "class_weights": True, "epochs": 2}
 BEST = {"epoch": 2.0, "val_f1": 0.75, "val_accuracy": 0.5}
 HISTORY = [
     {"epoch": 1.0, "val_f1": 0.25, "val_accuracy": 0.25, "images_per_s": 9.0},
@@ -57,11 +57,11 @@ def test_a_training_leaves_its_parameters_and_the_kept_epochs_figures(data, tmp_
     best = json.loads(report.read_text())["best"]
     events, parameters, end = sessions(tmp_path / "logs")
     told = {name for name in DEFAULTS if name in parameters}
-    # workers and onnx change nothing of what is learned; class_weights is weighs_classes.
-    assert set(DEFAULTS) - told == {"class_weights", "onnx", "workers"}
+    # these two change nothing of what is learned
+    assert set(DEFAULTS) - told == {"onnx", "workers"}
     assert parameters["model_name"].string_value == DEFAULTS["model_name"]
     assert parameters["learning_rate"].number_value == DEFAULTS["learning_rate"]
-    assert parameters["weighs_classes"].string_value == "true"
+    assert parameters["class_weights"].string_value == "true"
     curves = EventAccumulator(str(tmp_path / "logs")).Reload()
     for name in METRICS:
         (kept,) = events.Scalars(name)

@@ -165,7 +165,7 @@ def test_class_weights_are_inverse_to_frequency(tmp_path):
 
 
 def test_a_recipe_names_every_field():
-    assert Recipe.__dataclass_fields__.keys() >= {"optimizer", "learning_rate", "weighs_classes"}
+    assert Recipe.__dataclass_fields__.keys() >= {"optimizer", "learning_rate", "class_weights"}
 
 
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # mlflow's own
