@@ -36,7 +36,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-house test-components test-faults test-docker test-e2e test-labelstudio test-browser check check-stacks format lock tensorboard loop audit bench bench-images bench-serving soak fuzz serve web screenshots clean
+.PHONY: help setup run test test-house test-components test-faults test-training test-docker test-e2e test-labelstudio test-browser check check-stacks format lock tensorboard loop audit bench bench-images bench-serving soak fuzz serve web screenshots clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -80,7 +80,7 @@ loop: $(READY) .venv-tools/label-studio/.ready ## play the labelling loop with a
 test: check ## check and run the fast tests
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-house test-components
 
-FAST := -q --durations=5 -m "not faults and not docker and not e2e and not labelstudio and not browser"
+FAST := -q --durations=5 -m "not faults and not training and not docker and not e2e and not labelstudio and not browser"
 # The two halves take about as long, so that both cores have work to the end.
 PEOPLE := components/labeling components/web
 
@@ -93,6 +93,9 @@ test-components: $(READY) ## run the tests of the components and ci
 # What is killed and starved needs the machine for itself to come back in its time.
 test-faults: $(READY) ## kill, starve and flood a real endpoint, and see that it tells the truth
 	$(BIN)/pytest -q --durations=10 -m faults tests/faults $(ARGS)
+
+test-training: $(READY) ## train on two machines, through MLflow servers, in a search and as a benchmark
+	$(BIN)/pytest -q --durations=10 -m training tests ci/tests components/train $(ARGS)
 
 # Where no engine answers, ci/with-engine starts one if it finds out how.
 test-docker: $(READY) ## build the images and run the tests in a Docker engine

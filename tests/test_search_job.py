@@ -18,7 +18,7 @@ import yaml
 
 from ci.problems import REPOSITORY
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.training]
 NAME = "pictures"
 PARAMETERS = {
     "TrainDataset": "sample://scenes?images=72&test=24&unlabelled=0&size=48",

@@ -12,6 +12,7 @@ from ci.training_probe import FRAMEWORK, PICTURES, VALIDATION, Stopwatch
 
 
 @pytest.mark.slow
+@pytest.mark.training
 def test_it_measures_a_tiny_training(capsys: pytest.CaptureFixture[str]) -> None:
     tiny = ["--data", "sample://scenes?images=60&test=12&size=48", "--image-size", "32"]
     assert main([*tiny, "--rounds", "1", "--epochs", "3", "--seconds", "0.2"]) == 0

@@ -32,24 +32,41 @@ _PARITY_IMAGES = 8
 def run(
     *,
     dataset: Path,
+    model_name: str,
+    pretrained: str,
     image_size: int,
+    epochs: int,
     batch_size: int,
+    optimizer: str,
+    learning_rate: float,
+    weight_decay: float,
+    layer_decay: float,
+    schedule: str,
+    warmup_epochs: float,
+    frozen_epochs: int,
+    augmentations: str,
+    label_smoothing: float,
+    mixup: float,
+    cutmix: float,
+    ema_decay: float,
+    gradient_clip: float,
+    class_weights: bool,
+    patience: int,
+    precision: str,
+    lr_scaling: str,
+    sync_batchnorm: bool,
     workers: int,
+    seed: int,
     onnx: bool,
     model: Path,
     logs: Path,
-    **parameters: Any,
 ) -> None:
-    """Train one model; write its bundle to `model` and event files to `logs`.
-
-    parameters: the fields of Recipe and FitOptions, by name.
-    """
+    """Train one model; write its bundle to `model` and event files to `logs`."""
+    given: dict[str, Any] = dict(locals())
     recipe, options = (
-        kind(**{name: parameters.pop(name) for name in kind.__dataclass_fields__})
+        kind(**{name: given[name] for name in kind.__dataclass_fields__})
         for kind in (Recipe, FitOptions)
     )
-    if parameters:
-        raise TypeError(f"train: nothing takes {', '.join(parameters)}")
     _train(dataset, image_size, batch_size, workers, recipe, options, onnx, model, logs)
 
 

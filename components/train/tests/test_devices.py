@@ -32,6 +32,8 @@ RECIPE = DEFAULTS | {
     "learning_rate": 0.001,
 }
 
+pytestmark = pytest.mark.training
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):

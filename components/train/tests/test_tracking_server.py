@@ -15,7 +15,10 @@ from components.train.tests.tracking_server import tracking_server
 from shared.vision.bundle import open_bundle
 from shared.vision.tests.factories import make_dataset
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # mlflow's own
+pytestmark = [
+    pytest.mark.training,
+    pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),  # mlflow's own
+]
 
 
 @pytest.fixture(scope="module")
