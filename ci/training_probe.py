@@ -180,11 +180,11 @@ def limit(flags: dict[str, str]) -> dict[str, Any]:
 
 def _watch_all(watch: Stopwatch) -> None:
     from lightning.pytorch import Trainer
-    from lightning.pytorch.callbacks import WeightAveraging
     from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
     from lightning.pytorch.loops.fetchers import _PrefetchDataFetcher
     from lightning.pytorch.plugins.precision import Precision
 
+    from components.train.averaging import WarmedAverage
     from components.train.callbacks import History, TensorBoardPictures
     from components.train.module import TrainingModule
     from components.train.tracking import Board
@@ -196,7 +196,7 @@ def _watch_all(watch: Stopwatch) -> None:
     watch.watch(Precision, "optimizer_step", "optimizer's step")
     watch.watch(_EvaluationLoop, "run", VALIDATION)
     for hook in ("on_train_batch_end", "on_validation_epoch_start", "on_validation_epoch_end"):
-        watch.watch(WeightAveraging, hook, "averaging of weights")
+        watch.watch(WarmedAverage, hook, "averaging of weights")
     for hook in ("on_train_start", "on_validation_epoch_end"):
         watch.watch(TensorBoardPictures, hook, PICTURES)
     for hook in ("on_train_batch_end", "on_train_epoch_end"):

@@ -9,6 +9,7 @@ which are counted while unpacking because headers may lie.
 
 from __future__ import annotations
 
+import errno
 import lzma
 import os
 import shutil
@@ -64,12 +65,18 @@ def unpack(archive: Path, folder: Path, max_bytes: int) -> Path:
         aside.chmod(0o755)
         aside.replace(folder)
     except _DAMAGE as err:
-        raise ArchiveError(
-            f"fetch_data: archive {archive.name} is damaged: {err}; fetch it again"
-        ) from err
+        raise _damaged(archive, err) from err
+    except OSError as err:
+        if err.errno != errno.EINVAL:  # the disk's, or the permissions'
+            raise
+        raise _damaged(archive, err) from err  # it names places before its own beginning
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder
+
+
+def _damaged(archive: Path, err: Exception) -> ArchiveError:
+    return ArchiveError(f"fetch_data: archive {archive.name} is damaged: {err}; fetch it again")
 
 
 @dataclass

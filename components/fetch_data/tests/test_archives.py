@@ -162,6 +162,16 @@ def test_refuses_a_member_with_a_wrong_checksum(write_zip, tmp_path: Path, jpeg:
     _refused(archive, tmp_path, "CRC")
 
 
+def test_members_that_lie_before_the_beginning_are_damage(write_zip, tmp_path: Path) -> None:
+    archive = write_zip("sea/1.jpg")
+    data = bytearray(archive.read_bytes())
+    place = data.rindex(b"PK\x05\x06") + 16  # offset of the directory, in its end record
+    offset = int.from_bytes(data[place : place + 4], "little")
+    data[place : place + 4] = (offset + 10).to_bytes(4, "little")
+    archive.write_bytes(data)
+    _refused(archive, tmp_path, "is damaged")
+
+
 @given(data=st.binary(max_size=400), position=st.floats(0, 1))
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

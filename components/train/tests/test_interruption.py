@@ -88,7 +88,7 @@ def test_loader_processes_change_nothing_after_an_interruption(data, tmp_path, s
     assert digest(train(data, tmp_path, workers=2, **RECIPE)) == expected
 
 
-def test_a_resumed_run_does_only_what_is_left(data, tmp_path, signalled, monkeypatch):
+def test_a_resumed_run_does_only_what_is_left(data, tmp_path, base, signalled, monkeypatch):
     signalled(BATCHES + 1)
     with pytest.raises(SystemExit):
         train(data, tmp_path, **RECIPE)
@@ -101,7 +101,7 @@ def test_a_resumed_run_does_only_what_is_left(data, tmp_path, signalled, monkeyp
         return original(self, batch, number)
 
     monkeypatch.setattr(TrainingModule, "training_step", training_step)
-    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path / "ml"))
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(base))
     train(data, tmp_path, **RECIPE)
     left = [(1, number) for number in range(2, BATCHES)] + [(2, number) for number in range(5)]
     assert seen == left
@@ -145,7 +145,7 @@ def test_a_killed_writer_leaves_the_checkpoint_before(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         io.save_checkpoint({"step": 2}, path)
     assert io.load_checkpoint(path) == {"step": 1}
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["last.ckpt", "ml"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["last.ckpt"]
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_says_so(tmp_path, full_dis
     with pytest.raises(OutputError, match=r"cannot write the checkpoint .*the one before is whole"):
         io.save_checkpoint({"weights": torch.zeros(100_000)}, path)
     assert torch.equal(io.load_checkpoint(path)["weights"], torch.zeros(10))
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["last.ckpt", "ml"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["last.ckpt"]
 
 
 def test_a_damaged_checkpoint_is_named_and_never_silently_ignored(data, tmp_path, base, signalled):

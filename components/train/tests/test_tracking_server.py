@@ -71,7 +71,7 @@ def test_two_trainings_are_two_runs_and_two_versions_with_all_that_was_found(
 
 def _holds_the_parameters(run):
     told = {name: run.data.params[name] for name in DEFAULTS if name in run.data.params}
-    assert set(DEFAULTS) - set(told) == {"class_weights", "onnx", "workers"}
+    assert set(DEFAULTS) - set(told) == {"onnx", "workers"}
     for name in ("model_name", "batch_size", "image_size", "seed", "ema_decay", "optimizer"):
         assert told[name] == str(DEFAULTS[name])
 

@@ -21,6 +21,9 @@ from shared.vision.predictor import Predictor
 from shared.vision.tests.factories import SPEC, make_dataset
 
 
+QUICK = {"model_name": "test_resnet", "epochs": 1}
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return make_dataset(tmp_path_factory.mktemp("data"), train=20)
@@ -98,17 +101,17 @@ def test_every_option_trains(data, tmp_path, changes):
     ],
 )
 def test_every_parameter_changes_what_is_learned(data, tmp_path, name, value, plain_weights):
-    changed = weights(train(data, tmp_path, epochs=1, **{name: value}))
+    changed = weights(train(data, tmp_path, **QUICK, **{name: value}))
     assert changed != plain_weights
 
 
 @pytest.fixture(scope="module")
 def plain_weights(data, tmp_path_factory):
-    return weights(train(data, tmp_path_factory.mktemp("plain"), epochs=1))
+    return weights(train(data, tmp_path_factory.mktemp("plain"), **QUICK))
 
 
 def test_the_same_seed_gives_the_same_weights(data, tmp_path, plain_weights):
-    assert weights(train(data, tmp_path, epochs=1)) == plain_weights
+    assert weights(train(data, tmp_path, **QUICK)) == plain_weights
 
 
 def weights(folder) -> bytes:
