@@ -20,7 +20,6 @@ from shared.vision.errors import DatasetError
 from shared.vision.predictor import Predictor
 from shared.vision.tests.factories import SPEC, make_dataset
 
-
 QUICK = {"model_name": "test_resnet", "epochs": 1}
 
 
