@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import multiprocessing
 import os
 import random
@@ -10,8 +9,10 @@ import signal
 import time
 from pathlib import Path
 
+import lightning as L
 import pytest
 
+from ci.tests.live import wait_until
 from components.train import fitting
 from components.train.checkpoints import CheckpointFile, LatestCheckpoint
 from components.train.tests.options import train
@@ -36,34 +37,54 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload([__name__])
 
 
+class EveryBatch(LatestCheckpoint):
+    """Write a checkpoint after every batch, and a file when the training begins."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, every_s=0)
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        super().on_train_start(trainer, module)
+        Path(os.environ["BEGUN"]).touch()
+
+
 def job(data: Path, folder: Path) -> None:
-    """Train as one job of the platform would, with a checkpoint after every batch."""
+    """Train as one job of the platform would."""
     os.setsid()  # with its loaders it is one group, which goes at once, as a container does
-    os.environ["SAGEMAKER_BASE_DIR"] = str(folder / "ml")
-    fitting.LatestCheckpoint = functools.partial(LatestCheckpoint, every_s=0)  # type: ignore[misc, assignment]
+    os.environ |= {"SAGEMAKER_BASE_DIR": str(folder / "ml"), "BEGUN": str(folder / "begun")}
+    fitting.LatestCheckpoint = EveryBatch  # type: ignore[misc]
     train(Dataset.open(data), folder, **RECIPE)
 
 
 def start(data: Path, folder: Path) -> multiprocessing.process.BaseProcess:
     (folder / "ml").mkdir(parents=True, exist_ok=True)
+    (folder / "begun").unlink(missing_ok=True)
     process = PROCESSES.Process(target=job, args=(data, folder))
     process.start()
     return process
 
 
+def await_training(process: multiprocessing.process.BaseProcess, folder: Path) -> None:
+    """Return when the training begins, or the job ends without: nothing was left to learn."""
+    wait_until(lambda: (folder / "begun").exists() or not process.is_alive(), 120)
+
+
 def test_twenty_kills_change_nothing_in_the_end(tmp_path: Path) -> None:
     data = make_dataset(tmp_path / "data", train=20).folder
-    start(data, tmp_path / "first").join()  # lets the server import
+    whole = start(data, tmp_path / "whole")
+    await_training(whole, tmp_path / "whole")
     began = time.monotonic()
-    start(data, tmp_path / "whole").join()
-    whole_s = time.monotonic() - began
+    whole.join()
+    training_s = time.monotonic() - began  # with the export
     expected = (tmp_path / "whole" / "model" / "bundle.json").read_bytes()
     chance = random.Random(0)  # noqa: S311 - moments, no secrets
     kills = finished = resumed = 0
     while kills < KILLS or finished == 0:
         folder = tmp_path / f"run-{finished}"
         process = start(data, folder)
-        process.join(chance.uniform(0, 0.4 * whole_s) if kills < KILLS else None)
+        if chance.random() < 0.8:  # else it may not have come to training yet
+            await_training(process, folder)
+        process.join(chance.uniform(0, training_s) if kills < KILLS else None)
         if process.is_alive():
             kill(process)
             kills += 1
@@ -72,7 +93,7 @@ def test_twenty_kills_change_nothing_in_the_end(tmp_path: Path) -> None:
         assert process.exitcode == 0
         assert (folder / "model" / "bundle.json").read_bytes() == expected
         finished += 1
-    assert resumed >= KILLS // 4
+    assert resumed >= KILLS // 4, f"{resumed} of {kills} kills left a checkpoint"
 
 
 def kill(process: multiprocessing.process.BaseProcess) -> None:
