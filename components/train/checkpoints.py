@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import pickle
 import shutil
 import signal
 import tempfile
@@ -64,7 +65,7 @@ class CheckpointFile(TorchCheckpointIO):
     def load_checkpoint(self, path: _PATH, *_: object, **__: object) -> dict[str, Any]:
         try:
             found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as err:  # a damaged file fails in a dozen ways
+        except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as err:
             reason = str(err).partition("\n")[0]
             raise InputError(
                 f"train: checkpoint {path} is damaged: {reason}; delete it to start anew"

@@ -47,8 +47,11 @@ def test_parallel_coordinates_draw_a_line_a_trial_and_the_best_one_thickest() ->
 
 def test_one_trial_is_a_picture_too() -> None:
     axes = [Axis("optimizer", ("a", "b"))]
-    parallel_coordinates(axes, [Line({"optimizer": "a"}, 0.5)], "f1").savefig(io.BytesIO())
-    history([(1, 0.5, "complete")], "f1").savefig(io.BytesIO())
+    lone = parallel_coordinates(axes, [Line({"optimizer": "a"}, 0.5)], "f1")
+    for figure in (lone, history([(1, 0.5, "complete")], "f1")):
+        picture = io.BytesIO()
+        figure.savefig(picture)
+        assert picture.getvalue().startswith(b"\x89PNG")
 
 
 def test_history_draws_the_best_so_far() -> None:
