@@ -27,9 +27,13 @@ NAMES = ("torchscript", "onnx", "auto")
 
 
 class Engine(Protocol):
-    """Runs the network of one bundle, always in evaluation mode."""
+    """Runs the network of one bundle, always in evaluation mode.
+
+    is_channels_last: how it likes its images to lie in memory; it takes the other, too.
+    """
 
     name: str
+    is_channels_last: bool
 
     def forward(self, images: Array) -> Answer:
         """Answer for a batch.
@@ -71,6 +75,7 @@ class TorchScriptEngine:
             torch.set_num_threads(threads)
         self.device = torch.device(device)
         self.module: torch.jit.ScriptModule = load_script(bundle.script, self.device)
+        self.is_channels_last = is_frozen
         self._layout = torch.channels_last if is_frozen else torch.contiguous_format
         if is_frozen:
             laid_out = self.module.to(memory_format=self._layout)  # type: ignore[call-overload]
@@ -93,6 +98,7 @@ class OnnxEngine:
     """model.onnx on a CPU."""
 
     name = "onnx"
+    is_channels_last = False
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         """Load the network and see that its answer fits bundle.json.

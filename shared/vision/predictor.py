@@ -121,7 +121,8 @@ class Predictor:
         return Predictions.concatenate([self._forward(batch) for batch in _batches(pixels)])
 
     def _forward(self, pixels: npt.NDArray[np.uint8]) -> Predictions:
-        logits, embeddings = self.engine.forward(normalise(pixels, self.transform))
+        images = normalise(pixels, self.transform, self.engine.is_channels_last)
+        logits, embeddings = self.engine.forward(images)
         return Predictions(logits, softmax(logits / self.temperature), embeddings)
 
 

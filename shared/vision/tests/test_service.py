@@ -169,6 +169,7 @@ def test_a_model_that_fails_says_nothing_of_its_innards(
 ) -> None:
     class Broken:
         name = "broken"
+        is_channels_last = False
 
         def forward(self, _images: object) -> None:
             raise RuntimeError("/opt/secret: tensor exploded")

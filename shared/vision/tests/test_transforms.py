@@ -21,6 +21,14 @@ def test_normalise_is_value_minus_mean_over_std():
     assert np.allclose(normalise(pixels, spec), expected.transpose(0, 3, 1, 2), atol=1e-5)
 
 
+def test_channels_last_is_another_place_for_the_same_numbers():
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 6, 4, 3), dtype=np.uint8)
+    first, last = (normalise(pixels, SPEC, is_channels_last) for is_channels_last in (False, True))
+    assert np.array_equal(first, last)
+    assert first.flags.c_contiguous
+    assert np.moveaxis(last, 1, -1).flags.c_contiguous
+
+
 @pytest.mark.parametrize("shape", [(40, 40), (150, 90), (33, 200), (16, 16), (2, 60)])
 def test_every_size_becomes_the_models_size(shape):
     data = encode(np.zeros((*shape, 3), dtype=np.uint8))
