@@ -1,9 +1,11 @@
 """Hand waiting requests to the workers, several at once.
 
 A forward pass of several images costs little more than one of one, so what comes while the
-workers are busy makes the next batch, and a batch is held for a moment while fewer wait than
-lately came together. Alone, nobody waits. A full batch need not wait for a free worker: one
-a worker waits in multi-model-server, so that none stands idle meanwhile.
+workers are busy makes the next batch, and a batch is held for a moment while some of those
+that lately came together are still away: clients that ask again as soon as they are answered
+come back within milliseconds. Where those do not, holding is given up and tried now and then.
+Alone, nobody waits. A full batch need not wait for a free worker: one a worker waits in
+multi-model-server, so that none stands idle meanwhile.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ from components.inference.wire import Head, Reply, pack_requests, unpack_replies
 
 _FULL_BATCHES_PER_WORKER = 2  # one at work, one behind it
 _FORGETTING = 0.1  # of what is no longer seen, with every batch
+_LEARNING = 0.1  # of what the last hold gained
+_WORTHWHILE = 0.5  # holding pays where half of those who are waited for come
+_RECOVERY = 0.01  # with every batch that was not held: a failed hold is followed by five
 # A batch is split where its answers could be more than multi-model-server takes.
 _BATCH_BYTES = 1 << 20
 _NO_WORKER = b"ServiceUnavailableException"  # multi-model-server's own; a dead worker's has none
@@ -51,6 +56,32 @@ class _Waiting:
     )
 
 
+class _Patience:
+    """Whether holding batches has paid lately."""
+
+    def __init__(self) -> None:
+        self._gain = 1.0  # of those waited for, the share that came
+        self._begun: tuple[int, int] | None = None
+
+    def is_worthwhile(self) -> bool:
+        """Tell whether to hold a batch; the question itself brings a next attempt nearer."""
+        if self._begun is None and self._gain < _WORTHWHILE:
+            self._gain += _RECOVERY
+            return False
+        return True
+
+    def begin(self, waiting: int, expected: int) -> None:
+        self._begun = self._begun or (waiting, expected - waiting)
+
+    def end(self, waiting: int) -> None:
+        """Learn from a hold, where there was one."""
+        if self._begun is not None:
+            before, missing = self._begun
+            self._begun = None
+            came = min(1.0, (waiting - before) / missing)
+            self._gain += _LEARNING * (came - self._gain)
+
+
 class Batcher:
     """The way to the workers."""
 
@@ -63,6 +94,7 @@ class Batcher:
         self._timer: asyncio.TimerHandle | None = None
         self._inside = 0  # waiting or sent
         self._at_once = 0.0  # how many are inside when it is full, of late
+        self._patience = _Patience()
 
     async def ask(self, head: Head, body: bytes) -> Reply:
         """Return a worker's reply to one request.
@@ -83,12 +115,17 @@ class Batcher:
 
     def _send_what_may_go(self) -> None:
         while self._is_room():
-            if len(self._waiting) < self.expected and self._limits.delay_s:
+            if self._is_to_hold():
+                self._patience.begin(len(self._waiting), self.expected)
                 self._timer = self._timer or asyncio.get_running_loop().call_later(
                     self._limits.delay_s, self._send_late
                 )
                 return
             self._send_batch()
+
+    def _is_to_hold(self) -> bool:
+        is_short = len(self._waiting) < self.expected and self._inside < round(self._at_once)
+        return is_short and self._limits.delay_s > 0 and self._patience.is_worthwhile()
 
     def _is_room(self) -> bool:
         if len(self._waiting) >= self._limits.size:
@@ -111,6 +148,7 @@ class Batcher:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._patience.end(len(self._waiting))
         self._at_once -= _FORGETTING * (self._at_once - self._inside)
         if batch := self._take():
             task = asyncio.create_task(self._send(batch))

@@ -40,8 +40,10 @@ class Server:
         return self.answer or Answer(200, {}, pack_replies(replies))
 
 
-def batcher(server: Server, size: int = 4, delay_s: float = 0, timeout_s: float = 5) -> Batcher:
-    limits = BatchLimits(workers=1, size=size, delay_s=delay_s, timeout_s=timeout_s)
+def batcher(
+    server: Server, size: int = 4, delay_s: float = 0, timeout_s: float = 5, workers: int = 1
+) -> Batcher:
+    limits = BatchLimits(workers=workers, size=size, delay_s=delay_s, timeout_s=timeout_s)
     return Batcher(server, "/model", limits)  # type: ignore[arg-type]
 
 
@@ -114,6 +116,54 @@ def test_who_came_together_lately_is_waited_for() -> None:
         asked.append(asyncio.create_task(way.ask(HEAD, b"3")))
         await asyncio.wait_for(asyncio.gather(*asked), 5)
         assert server.batches == [[b"0"], [b"1", b"2", b"3"]]
+
+    run(story)
+
+
+def test_nobody_is_waited_for_where_nobody_is_away() -> None:
+    async def story(server: Server) -> None:
+        way = batcher(server, delay_s=60, workers=2)
+
+        def ask(*bodies: bytes) -> list[asyncio.Task[Reply]]:
+            return [asyncio.create_task(way.ask(HEAD, body)) for body in bodies]
+
+        asked = ask(b"0", b"1", b"2")
+        await settle()
+        server.may_answer.set()
+        await settle()
+        asked += ask(b"3")  # for which the last one of the three was held
+        await asyncio.wait_for(asyncio.gather(*asked), 5)
+        server.may_answer.clear()
+        server.batches.clear()
+        asked = ask(b"4", b"5", b"6")
+        await settle()
+        assert (way.expected, server.batches) == (2, [[b"4", b"5"], [b"6"]])
+        server.may_answer.set()
+        await asyncio.gather(*asked)
+
+    run(story)
+
+
+def test_holding_is_given_up_where_nobody_comes_and_tried_again() -> None:
+    async def story(server: Server) -> None:
+        way = batcher(server, delay_s=0.004)
+        is_held = []
+        for _ in range(60):  # the second comes when the first is on its way, and not before
+            server.may_answer.clear()
+            server.batches.clear()
+            first = asyncio.create_task(way.ask(HEAD, b"first"))
+            await settle()
+            is_held.append(not server.batches)
+            while not server.batches:
+                await asyncio.sleep(0.001)
+            second = asyncio.create_task(way.ask(HEAD, b"second"))
+            server.may_answer.set()
+            await settle()
+            is_held.append(len(server.batches) == 1)
+            await asyncio.gather(first, second)
+            assert server.batches == [[b"first"], [b"second"]]
+        assert is_held[:6] == [False] + 5 * [True]
+        assert 10 <= sum(is_held[20:]) <= 30  # of a hundred
 
     run(story)
 
