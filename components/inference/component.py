@@ -23,6 +23,7 @@ import uvloop
 from components.inference.java import find_java
 from components.inference.model_server import Limits, ServerSettings
 from components.inference.settings import ReviewSettings, WorkerSettings
+from components.inference.slices import SHORT_NS, ask_for_slice
 from components.inference.supervisor import CollectorSettings, Supervisor
 from shared.component.errors import UsageError
 from shared.vision.bundle import open_bundle
@@ -81,6 +82,7 @@ def run(
     """Serve `model` until SIGTERM or SIGINT; what is in flight then is answered first."""
     java = find_java()
     _allow_connections()
+    ask_for_slice(SHORT_NS)  # Java's, too; workers and collector give theirs back
     platform, rate = Platform.from_environ(), records_per_s if telemetry else 0.0
     port = port if platform.port is None else platform.port
     payload = (platform.max_payload_mb or max_payload_mb) << 20

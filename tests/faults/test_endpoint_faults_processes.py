@@ -23,6 +23,8 @@ from ci.tests.live import (
     serving,
     wait_until,
 )
+from components.inference.slices import SHORT_NS
+from components.inference.tests.scheduling import needs_slices, slice_ns
 from shared.vision.tests.factories import colour_image
 
 pytestmark = pytest.mark.faults
@@ -79,6 +81,14 @@ class Crowd:
 def assert_serves(live: Live) -> None:
     for colour in COLOURS:
         assert live.ask(colour_image(colour, 3)).label == colour
+
+
+def test_who_passes_messages_need_not_wait_for_a_forward_pass_to_end(server: Live) -> None:
+    needs_slices()
+    usual = slice_ns(0)
+    assert slice_ns(server.process.pid) == slice_ns(server.java().pid) == SHORT_NS < usual
+    assert {slice_ns(process.pid) for process in server.workers()} == {usual}
+    assert slice_ns(server.collector().pid) == usual
 
 
 def test_a_killed_worker_costs_what_it_was_at_and_is_replaced(bundle: Path, place: Path) -> None:
