@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from ci.bench import machine
 from ci.load import Load, Target, measure
 from ci.packages import newest_approved
 from ci.served import Running, Server, ours, peer, running
+from ci.telemetry_cost import FLAGS, report_ms, share_under_load
 from shared.pipeline.settings import Settings
 from shared.vision import answers
 from shared.vision.bundle import Bundle, open_bundle
@@ -68,6 +70,10 @@ def main(argv: Sequence[str]) -> int:
         results["stages_ms"] = stages(bundle, images)
         if arguments.slices:
             results["telemetry"] = _telemetry(bundle, Path(sink), images, expected, arguments)
+        if arguments.telemetry_s:
+            results["telemetry_ms"] = _telemetry_ms(
+                servers[:2], bundle, images, expected, arguments
+            )
     sys.stdout.write(json.dumps(results, indent=2) + "\n")
     return 0
 
@@ -82,6 +88,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--drift-interval-s", default="60", help="while telemetry is compared")
     parser.add_argument("--restarts", type=int, default=6, help="of the two servers compared so")
     parser.add_argument("--slices", type=int, default=8, help="telemetry on/off pairs; 0: none")
+    parser.add_argument(
+        "--telemetry-s", type=float, default=60, help="of counting what it costs; 0: do not"
+    )
     parser.add_argument(
         "--also",
         action="append",
@@ -273,6 +282,26 @@ def _paired(restarts: Sequence[dict[float, list[list[float]]]], share: float) ->
         "ratio": round(mean, 4),
         "its_95_percent_interval": [round(mean - spread, 4), round(mean + spread, 4)],
     }
+
+
+def _telemetry_ms(
+    servers: Sequence[Server],
+    bundle: Bundle,
+    images: Sequence[bytes],
+    expected: Sequence[float],
+    arguments: argparse.Namespace,
+) -> dict[str, Any]:
+    """Return what telemetry costs of processor time, and which share that is of all."""
+    reports = report_ms(bundle, images)
+    found: dict[str, Any] = {"one report": reports}
+    for server in servers:
+        usual = replace(server, command=[*server.command, *FLAGS])
+        with running(usual, images[0]) as instance:
+            target = _target(instance, images, expected)
+            found[server.name] = share_under_load(
+                instance, target, arguments.workers, reports, arguments.telemetry_s
+            )
+    return found
 
 
 def stages(bundle: Bundle, images: Sequence[bytes]) -> dict[str, float]:

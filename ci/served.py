@@ -68,6 +68,9 @@ class Running:
             except psutil.Error:  # it has ended; some peers do not collect their children
                 continue
             used[role] = used.get(role, 0.0) + times.user + times.system
+            if role == "collector":  # its children that have ended
+                ended = times.children_user + times.children_system
+                used["drift test"] = used.get("drift test", 0.0) + ended
         return used
 
     def _pids(self) -> list[int]:

@@ -1,9 +1,11 @@
 """python -m ci soak: many clients for minutes, right requests among wrong ones.
 
 Every answer is checked to be the one for its request. The memory of every process of the
-server is sampled; after a warm-up its slope is fitted by least squares, in MB an hour with
-its standard error, so that growth can be told from noise. One JSON document on stdout and
-one line on stderr; exit status 1 where an answer was wrong.
+server is sampled; after a warm-up a line is fitted by least squares through the least of
+every minute, in MB an hour with its standard error, so that growth can be told from noise.
+(Workers give free memory back once a minute, and a drift test comes and goes: between two
+minima nothing is lost.) A short run is fitted through all samples. One JSON document on
+stdout and one line on stderr; exit status 1 where an answer was wrong.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from shared.vision.golden import TOLERANCE, GoldenImage, read_golden
 
 _SAMPLE_S = 1.0
 _WARM_SHARE = 0.2  # of the time: heaps grow to their working size first
+_WINDOW_S = 60.0
 _JSON, _IMAGE = "application/json", "application/x-image"
 
 
@@ -262,16 +265,35 @@ def _name(process: psutil.Process) -> str:
 def _slopes(memories: dict[int, Memory], warm_s: float) -> dict[str, Any]:
     """Return by process what its memory did after the warm-up; short-lived ones are left out."""
     found: dict[str, Any] = {}
+    last_s = max(memories[0].seconds, default=0.0)
     for pid, memory in memories.items():
         kept = [number for number, second in enumerate(memory.seconds) if second >= warm_s]
-        if len(kept) < 3:
+        is_lasting = kept and memory.seconds[-1] > last_s - 2 * _SAMPLE_S
+        if len(kept) < 3 or not is_lasting or memory.seconds[0] > warm_s:
             continue
         seconds = [memory.seconds[number] for number in kept]
         found[f"{memory.name} {pid}" if pid else memory.name] = {
-            kind: _fit(seconds, [values[number] for number in kept])
+            kind: _fit(*minima(seconds, [values[number] for number in kept]))
             for kind, values in (("pss", memory.pss_mb), ("rss", memory.rss_mb))
         }
     return found
+
+
+def minima(
+    seconds: Sequence[float], values: Sequence[float]
+) -> tuple[Sequence[float], Sequence[float]]:
+    """Return when each whole minute had its least value, and that; all where they are few."""
+    first = seconds[0]
+    windows = int((seconds[-1] - first + _SAMPLE_S) // _WINDOW_S)
+    if windows < 3:
+        return seconds, values
+    least: dict[int, tuple[float, float]] = {}
+    for second, value in zip(seconds, values, strict=True):
+        window = int((second - first) // _WINDOW_S)
+        if window < windows and (window not in least or value < least[window][1]):
+            least[window] = (second, value)
+    points = [least[window] for window in sorted(least)]
+    return [second for second, _ in points], [value for _, value in points]
 
 
 def _fit(seconds: Sequence[float], values: Sequence[float]) -> dict[str, float]:

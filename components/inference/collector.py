@@ -33,6 +33,7 @@ from components.inference.records import AnswerRecord, RecordError, TallyRecord,
 from components.inference.review import Review
 from components.inference.review_rules import watch_operators
 from components.inference.sinks import FolderSink, Sink, open_sink
+from components.inference.slices import ask_for_slice
 from shared.component.errors import InputError, VisionloopError
 from shared.component.logs import configure
 
@@ -230,7 +231,7 @@ def _parse(argv: Sequence[str]) -> Settings:
     parser.add_argument("--log-part-s", type=float, default=300)
     parser.add_argument("--log-share", type=float, default=1, help="of the requests, 0 to 1")
     parser.add_argument("--review-per-day", type=int, default=1000)
-    parser.add_argument("--batch-s", type=float, default=0.05, help="records wait so long")
+    parser.add_argument("--batch-s", type=float, default=0.15, help="records wait so long")
     return Settings(**vars(parser.parse_args(argv)))
 
 
@@ -249,6 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.error("collector: cannot start: %s; check --socket, --state and --sink", err)
         return 1
     os.nice(_NICENESS)
+    ask_for_slice()
     for number in _ENDS:
         signal.signal(number, lambda *_: collector.end())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)

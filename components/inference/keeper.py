@@ -36,6 +36,9 @@ class Kept:
     reasons: tuple[str, ...] = ()
 
 
+_NOT_KEPT = Kept()
+
+
 class Keeper:
     """One worker's share of the review queue.
 
@@ -70,7 +73,7 @@ class Keeper:
         """
         reasons = self._reasons(confidence)
         if not reasons or not self._has_room(SAMPLED in reasons):
-            return Kept()
+            return _NOT_KEPT
         sha256 = hashlib.sha256(data).hexdigest()
         path = self._spool / f"{sha256}.{extension}"
         try:

@@ -2,10 +2,11 @@
 
 A whole record costs its sender some 25 us and the collector twice that, which is nothing
 at ten requests a second and 5 % of the machine at a thousand. So each process sends at
-most `per_s` whole records a second, chosen at random with the share that last second's
-traffic allows. The rest is counted by name (labels, formats, statuses, errors) in the
-front, which a worker tells with its reply, and sent as one record a second. Distributions
-come from the sample, counts from both.
+most `per_s` whole records a second, and the fewer the more requests come, down to a fifth:
+where there are many the machine is busy and a minute's sample large all the same. They are
+chosen at random with the share that last second's traffic allows. The rest is counted by
+name (labels, formats, statuses, errors) in the front, which a worker tells with its reply,
+and sent as one record a second. Distributions come from the sample, counts from both.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from components.inference.records import TallyRecord
 from components.inference.telemetry import RecordSender
 
 _TELL_S = 1.0
+_LEAST = 0.2  # of `per_s`
 
 
 class Thinner:
-    """Decides, request by request, which are reported whole: about `per_s` a second."""
+    """Decides, request by request, which are reported whole: at most about `per_s` a second."""
 
     def __init__(
         self,
@@ -33,19 +35,28 @@ class Thinner:
         self._per_s, self._clock, self._dice = per_s, clock, dice
         self._second = clock()
         self._in_second = 0
+        self._allowed = per_s
         self._share = 1.0
+
+    @staticmethod
+    def share_of(per_s: float, rate: float) -> float:
+        """Return the share of so many requests a second that is reported whole."""
+        if rate <= per_s:
+            return 1.0
+        return per_s * max(_LEAST, per_s / rate) / rate
 
     def is_chosen(self) -> bool:
         """Tell whether the next request is to be reported whole; call once a request."""
         now = self._clock()
         if (passed := now - self._second) >= 1.0:
             rate = self._in_second / passed
-            self._share = min(1.0, self._per_s / rate) if rate else 1.0
+            self._share = self.share_of(self._per_s, rate)
+            self._allowed = self._share * rate if self._share < 1.0 else self._per_s
             self._second, self._in_second = now, 0
         self._in_second += 1
-        if self._in_second <= self._per_s and self._share >= 1.0:
+        if self._in_second <= self._allowed and self._share >= 1.0:
             return True
-        return self._dice() < min(self._share, self._per_s / self._in_second)
+        return self._dice() < min(self._share, self._allowed / self._in_second)
 
 
 class Alarm(Protocol):

@@ -18,24 +18,24 @@ import numpy as np
 from sagemaker_inference.transformer import Transformer
 
 from components.inference.drift_flag import DriftFlag
-from components.inference.keeper import Keeper, Kept
+from components.inference.heap import HeapTrimmer
+from components.inference.keeper import Keeper
 from components.inference.lifeline import end_with_java
-from components.inference.records import AnswerRecord, ImageRecord, is_sampled, pack
+from components.inference.reporter import Reporter
 from components.inference.review_rules import ReviewRules, RulesFile, rules_path
 from components.inference.settings import WorkerSettings
-from components.inference.telemetry import NoTelemetry, RecordSender, Telemetry
+from components.inference.slices import ask_for_slice
+from components.inference.telemetry import Telemetry
 from components.inference.thinning import Thinner
 from components.inference.wire import Reply, pack_replies, unpack_requests
 from shared.component.errors import VisionloopError
 from shared.component.objects import ObjectReader
-from shared.vision.answers import entropies
 from shared.vision.bundle import Bundle, open_bundle
 from shared.vision.drift import DriftDetector
 from shared.vision.golden import GoldenImage, check_golden, read_golden
-from shared.vision.images import ImageFacts
 from shared.vision.payload import S3Images
-from shared.vision.predictor import Predictions, Predictor
-from shared.vision.service import PredictionService, Request, Work
+from shared.vision.predictor import Predictor
+from shared.vision.service import PredictionService, Request
 
 log = logging.getLogger(__name__)
 _GRACE_S = 1.0
@@ -46,9 +46,7 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
 
     def __init__(self) -> None:
         super().__init__()
-        self._telemetry: RecordSender = NoTelemetry()
-        self._thinner: Thinner | None = None
-        self._keeper: Keeper | None = None
+        self._reporter: Reporter | None = None
 
     def validate_and_initialize(self, model_dir: str = "", context: Any = None) -> None:
         """Load the model; where workers are forked, each proves it after its fork."""
@@ -81,7 +79,9 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
         # multi-model-server replaces a worker that takes too long, and leaves it running.
         signal.setitimer(signal.ITIMER_REAL, self._settings.timeout_s + _GRACE_S)
         try:
-            return [pack_replies(self._answer(bytes(body["body"]))) for body in data]
+            answers = [pack_replies(self._answer(bytes(body["body"]))) for body in data]
+            self._trim_heap()
+            return answers
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -98,7 +98,7 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
         for (head, _), work in zip(requests, works, strict=True):
             work.phases_ms["queue"] = (now_ns - head.received_ns) / 1e6
             is_told = work.error or head.is_probe or not work.options.record
-            uncounted = [] if is_told else self._report(work)
+            uncounted = [] if is_told or not self._reporter else self._reporter.report(work)
             replies.append(Reply(work.status, work.content_type, work.error, work.body, uncounted))
         return replies
 
@@ -129,84 +129,27 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
 
     def _begin(self) -> None:
         """Start as a worker: prove the model in this very process, then report."""
+        ask_for_slice()  # what passes messages has a shorter one
+        self._trim_heap = HeapTrimmer()
         try:
             self._prove()
         except VisionloopError as err:
             self._settings.failure.write_text(f"inference: {err}")
             os._exit(1)  # in a forked child an exception would be ignored
         if self._settings.has_telemetry:
-            self._telemetry = Telemetry(self._settings.socket)
-            self._thinner = Thinner(self._settings.records_per_s)
-        review = self._settings.review
+            self._reporter = self._make_reporter()
+
+    def _make_reporter(self) -> Reporter:
+        settings, review, keeper = self._settings, self._settings.review, None
         if review.is_kept:
             given = ReviewRules(review.min_confidence, review.sampling_interval)
-            rules = RulesFile(rules_path(self._settings.state), given)
-            self._keeper = Keeper(self._settings.spool, rules)
-
-    def _report(self, work: Work) -> list[tuple[str, str]]:
-        """Report a request, or return its images' labels and formats for the front to count."""
-        said = work.predictions
-        if self._thinner is None or said is None:
-            return []
-        is_sample = self._thinner.is_chosen()
-        kept = self._kept(work, said)
-        if not is_sample and not any(one.reasons for one in kept):
-            classes = self._predictor.classes
-            images = zip(said.labels.tolist(), work.facts, strict=True)
-            return [(classes[label], _format_of(facts)) for label, facts in images]
-        self._telemetry.send(
-            AnswerRecord(
-                time=time.time(),
-                request_id=work.request.request_id,
-                model_version=self._settings.model_version,
-                phases_ms=work.phases_ms,
-                images=self._image_records(work, said, kept),
-                is_sample=is_sample,
-            )
+            keeper = Keeper(settings.spool, RulesFile(rules_path(settings.state), given))
+        return Reporter(
+            self._predictor.classes,
+            settings.model_version,
+            self._detector,
+            review.embedding_share,
+            Telemetry(settings.socket),
+            Thinner(settings.records_per_s).is_chosen,
+            keeper,
         )
-        return []
-
-    def _kept(self, work: Work, said: Predictions) -> list[Kept]:
-        """Keep what people should look at; every image is considered, reported or not."""
-        if self._keeper is None:
-            return [Kept()] * len(work.data)
-        consider = self._keeper.consider
-        return [
-            consider(data, facts.format.lower(), confidence) if facts else Kept()
-            for data, facts, confidence in zip(
-                work.data, work.facts, said.confidences.tolist(), strict=True
-            )
-        ]
-
-    def _image_records(self, work: Work, said: Predictions, kept: list[Kept]) -> list[ImageRecord]:
-        features = [""] * len(work.data)
-        if self._detector is not None:
-            found = self._detector.features(said.embeddings, said.logits)
-            features = [pack(row) for row in found]
-        embeddings = [""] * len(work.data)
-        if is_sampled(work.request.request_id, self._settings.review.embedding_share):
-            embeddings = [pack(row) for row in said.embeddings.astype(np.float16)]
-        entropy = entropies(said.probabilities).tolist()
-        labels, confidences = said.labels.tolist(), said.confidences.tolist()
-        return [
-            ImageRecord(
-                sha256=kept[n].sha256,
-                format=_format_of(facts),
-                width=facts.width if facts else 0,
-                height=facts.height if facts else 0,
-                bytes=len(data),
-                label=self._predictor.classes[labels[n]],
-                confidence=confidences[n],
-                entropy=entropy[n],
-                probabilities=pack(said.probabilities[n]),
-                features=features[n],
-                embedding=embeddings[n],
-                kept=kept[n].kept,
-                reasons=kept[n].reasons,
-            )
-            for n, (data, facts) in enumerate(zip(work.data, work.facts, strict=True))
-        ]
-
-
-def _format_of(facts: ImageFacts | None) -> str:
-    return facts.format if facts else "pixels"

@@ -58,6 +58,7 @@ class Work:
     """A request on its way, with what telemetry wants to know of it.
 
     data: encoded images, b"" where pixels came in an array; facts: None there.
+    labels, confidences: index of the most probable class and its probability, an image each.
     areas: what the model sees of each image, as `seen_area` says; where that is asked for.
     phases_ms: wall time of decode, forward and encode; forward is the whole batch's.
     """
@@ -69,6 +70,8 @@ class Work:
     facts: list[ImageFacts | None] = field(default_factory=list)
     pixels: list[npt.NDArray[np.uint8]] = field(default_factory=list)
     predictions: Predictions | None = None
+    labels: list[int] = field(default_factory=list)
+    confidences: list[float] = field(default_factory=list)
     areas: list[tuple[float, float, float, float]] = field(default_factory=list)
     explanations: list[dict[str, Any]] = field(default_factory=list)
     phases_ms: dict[str, float] = field(default_factory=dict)
@@ -168,6 +171,7 @@ class PredictionService:
         if not pixels:
             return
         said = self._predictor.predict_pixels(np.stack(pixels))
+        labels, confidences = said.labels.tolist(), said.confidences.tolist()  # of all at once
         start = 0
         for work in works:
             rows = slice(start, start + len(work.pixels))
@@ -175,6 +179,7 @@ class PredictionService:
             work.predictions = Predictions(
                 said.logits[rows], said.probabilities[rows], said.embeddings[rows]
             )
+            work.labels, work.confidences = labels[rows], confidences[rows]
             if work.options.explain:
                 seen = zip(work.pixels, work.areas, strict=True)
                 work.explanations = [self._explain(pixels, area) for pixels, area in seen]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+import pytest
+
 from components.inference.records import Record, TallyRecord
 from components.inference.thinning import Tally, Thinner
 
@@ -42,11 +44,12 @@ def test_few_requests_are_all_told() -> None:
     assert Bench(50).seconds(5, 40) == [40] * 5
 
 
-def test_of_many_about_as_many_as_allowed_are_told_every_second() -> None:
-    first, *later = Bench(50).seconds(30, 1000)
+@pytest.mark.parametrize(("rate", "told"), [(60, 42), (100, 25), (1000, 10)])
+def test_the_more_come_the_fewer_are_told_down_to_a_fifth(rate: int, told: int) -> None:
+    first, *later = Bench(50).seconds(60, rate)
     assert first < 250  # the first second is a surprise
-    assert 40 < sum(later) / len(later) < 60
-    assert max(later) < 100
+    assert 0.8 * told < sum(later) / len(later) < 1.2 * told
+    assert max(later) < 60
 
 
 def test_after_a_burst_all_are_told_again() -> None:
