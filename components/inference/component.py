@@ -81,8 +81,7 @@ def run(
 ) -> None:
     """Serve `model` until SIGTERM or SIGINT; what is in flight then is answered first."""
     java = find_java()
-    _allow_connections()
-    ask_for_slice(SHORT_NS)  # Java's, too; workers and collector give theirs back
+    _prepare_process()
     platform, rate = Platform.from_environ(), records_per_s if telemetry else 0.0
     port = port if platform.port is None else platform.port
     payload = (platform.max_payload_mb or max_payload_mb) << 20
@@ -112,8 +111,13 @@ def _number(environ: Mapping[str, str], name: str) -> int | None:
     return int(text) if text else None
 
 
-def _allow_connections() -> None:
-    """Raise the limit of open files as far as it goes: 1,024 is a common one."""
+def _prepare_process() -> None:
+    """Make this process, and what it starts, one that passes messages between many.
+
+    As many open files as the system allows, for 1,024 is a common limit; a short slice, which
+    Java inherits and workers and collector give back.
+    """
+    ask_for_slice(SHORT_NS)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
