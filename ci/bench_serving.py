@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,27 +53,40 @@ _TOLERANCE = 1e-3
 _SLICE_S = 1.5  # telemetry on and off take turns this long, so that both see the same machine
 
 
+@dataclass(frozen=True)
+class _Case:
+    """What every measurement shares: the model, what it is asked, and what it is to answer.
+
+    expected: the confidence of each image's answer.
+    """
+
+    bundle: Bundle
+    images: Sequence[bytes]
+    expected: Sequence[float]
+    arguments: argparse.Namespace
+
+    @property
+    def path(self) -> Path:
+        return self.bundle.folder.resolve()
+
+
 def main(argv: Sequence[str]) -> int:
     """Measure and print one JSON document."""
     arguments = _parse(argv)
     model = arguments.model or newest_approved(Settings.from_environ()).archive
     with open_bundle(Path(model)) as bundle, tempfile.TemporaryDirectory() as sink:
         images = _images(bundle, arguments.images)
-        expected = _expected(bundle, images)
-        servers = _servers(bundle, Path(sink), arguments)
+        case = _Case(bundle, images, _expected(bundle, images), arguments)
+        servers = _servers(case, Path(sink))
         results: dict[str, Any] = {"machine": machine(), "images": _facts(images)}
-        results["rounds"] = [
-            _round(servers, bundle, images, expected, arguments) for _ in range(arguments.rounds)
-        ]
+        results["rounds"] = [_round(servers, case) for _ in range(arguments.rounds)]
         if arguments.rounds:
             results["summary"] = _summary(results["rounds"])
         results["stages_ms"] = stages(bundle, images)
         if arguments.slices:
-            results["telemetry"] = _telemetry(bundle, Path(sink), images, expected, arguments)
+            results["telemetry"] = _telemetry(case, Path(sink))
         if arguments.telemetry_s:
-            results["telemetry_ms"] = _telemetry_ms(
-                servers[:2], bundle, images, expected, arguments
-            )
+            results["telemetry_ms"] = _telemetry_ms(servers[:2], case)
     sys.stdout.write(json.dumps(results, indent=2) + "\n")
     return 0
 
@@ -120,8 +133,8 @@ def _expected(bundle: Bundle, images: Sequence[bytes]) -> list[float]:
     return [float(confidence) for confidence in said.confidences]
 
 
-def _servers(bundle: Bundle, sink: Path, arguments: argparse.Namespace) -> list[Server]:
-    path, workers = bundle.folder.resolve(), arguments.workers
+def _servers(case: _Case, sink: Path) -> list[Server]:
+    path, arguments, workers = case.path, case.arguments, case.arguments.workers
     common = ("--workers", str(workers), "--sink", str(sink), "--metrics-interval-s", "5")
     found = [
         ours(path, "ours, TorchScript", *common, "--engine", "torchscript"),
@@ -131,29 +144,20 @@ def _servers(bundle: Bundle, sink: Path, arguments: argparse.Namespace) -> list[
     return found + [peer(name, _PEERS[name], path, workers) for name in arguments.peers]
 
 
-def _round(
-    servers: Sequence[Server],
-    bundle: Bundle,
-    images: Sequence[bytes],
-    expected: Sequence[float],
-    arguments: argparse.Namespace,
-) -> dict[str, Any]:
+def _round(servers: Sequence[Server], case: _Case) -> dict[str, Any]:
     """Measure the limits and every server once."""
+    seconds = case.arguments.seconds
     limits = {
-        engine: _limit(bundle, images, engine, arguments.workers, arguments.seconds)
+        engine: _limit(case.bundle, case.images, engine, case.arguments.workers, seconds)
         for engine in _ENGINES
     }
     found: dict[str, Any] = {"limit_images_per_s": {n: round(r, 1) for n, r in limits.items()}}
     for server in servers:
-        bodies = _bodies(server, images)
+        bodies = _bodies(server, case.images)
         with running(server, bodies[0]) as instance:
-            loads = {
-                clients: measure(
-                    _target(instance, bodies, expected), clients, arguments.seconds, warm_s=1.0
-                )
-                for clients in _CLIENTS
-            }
-            cpu = _cpu_ms(instance, _target(instance, bodies, expected), arguments.seconds)
+            target = _target(instance, bodies, case.expected)
+            loads = {clients: measure(target, clients, seconds, warm_s=1.0) for clients in _CLIENTS}
+            cpu = _cpu_ms(instance, target, seconds)
             found[server.name] = {
                 "cpu_ms_per_image_at_c16": cpu,
                 "start_s": round(instance.start_s, 2),
@@ -225,38 +229,25 @@ def _spread(values: Sequence[float]) -> list[float]:
     return [round(v, 3) for v in (statistics.median(values), min(values), max(values))]
 
 
-def _telemetry(
-    bundle: Bundle,
-    sink: Path,
-    images: Sequence[bytes],
-    expected: Sequence[float],
-    arguments: argparse.Namespace,
-) -> dict[str, Any]:
+def _telemetry(case: _Case, sink: Path) -> dict[str, Any]:
     """Compare telemetry and drift on with off, in turns on two servers that run side by side."""
-    path = bundle.folder.resolve()
-    workers = ("--workers", str(arguments.workers))
-    on = ours(
-        path, "on", *workers, "--sink", str(sink), "--drift-interval-s", arguments.drift_interval_s
-    )
-    off = ours(path, "off", *workers, "--telemetry", "false")
-    restarts = [
-        _on_against_off((on, off), images, expected, arguments.slices)
-        for _ in range(arguments.restarts)
-    ]
+    workers = ("--workers", str(case.arguments.workers))
+    interval = ("--drift-interval-s", case.arguments.drift_interval_s)
+    on = ours(case.path, "on", *workers, "--sink", str(sink), *interval)
+    off = ours(case.path, "off", *workers, "--telemetry", "false")
+    restarts = [_on_against_off((on, off), case) for _ in range(case.arguments.restarts)]
     return {f"p{round(100 * share)}": _paired(restarts, share) for share in (0.5, 0.99)}
 
 
-def _on_against_off(
-    servers: Sequence[Server], images: Sequence[bytes], expected: Sequence[float], slices: int
-) -> dict[float, list[list[float]]]:
+def _on_against_off(servers: Sequence[Server], case: _Case) -> dict[float, list[list[float]]]:
     """Return, by quantile, the latencies [on, off] of each pair of slices."""
     found: dict[float, list[list[float]]] = {0.5: [], 0.99: []}
     with ExitStack() as stack:
-        instances = [stack.enter_context(running(server, images[0])) for server in servers]
-        for turn in range(slices + 1):
+        instances = [stack.enter_context(running(server, case.images[0])) for server in servers]
+        for turn in range(case.arguments.slices + 1):
             loads = {}
             for instance in instances if turn % 2 else reversed(instances):
-                target = _target(instance, images, expected)
+                target = _target(instance, case.images, case.expected)
                 loads[instance.server.name] = measure(target, 16, _SLICE_S, warm_s=0.3)
             if turn:  # the first warms both up
                 for share, pairs in found.items():
@@ -284,23 +275,16 @@ def _paired(restarts: Sequence[dict[float, list[list[float]]]], share: float) ->
     }
 
 
-def _telemetry_ms(
-    servers: Sequence[Server],
-    bundle: Bundle,
-    images: Sequence[bytes],
-    expected: Sequence[float],
-    arguments: argparse.Namespace,
-) -> dict[str, Any]:
+def _telemetry_ms(servers: Sequence[Server], case: _Case) -> dict[str, Any]:
     """Return what telemetry costs of processor time, and which share that is of all."""
-    reports = report_ms(bundle, images)
+    reports = report_ms(case.bundle, case.images)
     found: dict[str, Any] = {"one report": reports}
     for server in servers:
         usual = replace(server, command=[*server.command, *FLAGS])
-        with running(usual, images[0]) as instance:
-            target = _target(instance, images, expected)
-            found[server.name] = share_under_load(
-                instance, target, arguments.workers, reports, arguments.telemetry_s
-            )
+        with running(usual, case.images[0]) as instance:
+            target = _target(instance, case.images, case.expected)
+            how = case.arguments.workers, reports, case.arguments.telemetry_s
+            found[server.name] = share_under_load(instance, target, *how)
     return found
 
 
