@@ -13,8 +13,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from components.inference.records import Counts
 from components.inference.upstream import Upstream, UpstreamError
 from components.inference.wire import Head, Reply, pack_requests, unpack_replies
 
@@ -85,8 +87,16 @@ class _Patience:
 class Batcher:
     """The way to the workers."""
 
-    def __init__(self, upstream: Upstream, path: str, limits: BatchLimits) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        path: str,
+        limits: BatchLimits,
+        count: Callable[[Counts], None] = lambda _: None,
+    ) -> None:
+        """Send to `path`; `count` is told what workers have not reported themselves."""
         self._upstream = upstream
+        self._count = count
         self._path = path
         self._limits = limits
         self._waiting: deque[_Waiting] = deque()
@@ -192,7 +202,9 @@ class Batcher:
         except TimeoutError as err:
             raise WorkerError("no answer in time") from err
         if answer.status == 200:
-            return unpack_replies(answer.body)
+            replies, counts = unpack_replies(answer.body)
+            self._count(counts)
+            return replies
         if _NO_WORKER in answer.body:
             raise UpstreamError("no worker")
         raise WorkerError(f"multi-model-server answers {answer.status}")

@@ -137,8 +137,6 @@ class Front:
             body = await self._read(receive, size)
             reply = await self._ask(head, body)
             status, error = reply.status, reply.error
-            for label, image_format in reply.uncounted:
-                self.tally.count(Label=label, ImageFormat=image_format)
             content_type, body = reply.content_type, reply.body
         except _Refused as err:
             status, error, content_type = err.status, err.kind, _JSON

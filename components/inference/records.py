@@ -111,6 +111,7 @@ class TallyRecord(NamedTuple):
 
 
 Record = AnswerRecord | RequestRecord | TallyRecord
+Counts = dict[str, dict[str, int]]  # by dimension and name, as in a TallyRecord
 Number = TypeVar("Number", "np.float16", "np.float32")
 
 

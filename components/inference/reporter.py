@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.inference.keeper import Keeper, Kept
-from components.inference.records import AnswerRecord, ImageRecord, is_sampled, pack
+from components.inference.records import AnswerRecord, Counts, ImageRecord, is_sampled, pack
 from components.inference.telemetry import RecordSender
 from shared.vision.answers import entropies
 from shared.vision.drift import DriftDetector
@@ -22,7 +22,7 @@ _NOT_KEPT = Kept()
 
 @dataclass(frozen=True)
 class Reporter:
-    """Reports a request whole, or says what the front is to count of it.
+    """Reports requests whole, or says what the front is to count of them.
 
     classes: in the bundle's order.
     embedding_share: of the requests reported with their embeddings, in [0, 1].
@@ -38,16 +38,24 @@ class Reporter:
     is_chosen: Callable[[], bool]
     keeper: Keeper | None
 
-    def report(self, work: Work) -> list[tuple[str, str]]:
-        """Report an answered request, or return its images' labels and formats."""
-        said = work.predictions
-        if said is None:
-            return []
+    def report(self, works: Sequence[Work]) -> Counts:
+        """Report answered requests; return what is to be counted of those not sent whole."""
+        labels: dict[str, int] = {}
+        formats: dict[str, int] = {}
+        for work in works:
+            if work.predictions is None or self._is_sent(work, work.predictions):
+                continue
+            for label, facts in zip(work.labels, work.facts, strict=True):
+                name, kind = self.classes[label], _format_of(facts)
+                labels[name] = labels.get(name, 0) + 1
+                formats[kind] = formats.get(kind, 0) + 1
+        return {"Label": labels, "ImageFormat": formats} if labels else {}
+
+    def _is_sent(self, work: Work, said: Predictions) -> bool:
         is_sample = self.is_chosen()
         kept = self._kept(work)
         if not is_sample and not any(one.reasons for one in kept):
-            images = zip(work.labels, work.facts, strict=True)
-            return [(self.classes[label], _format_of(facts)) for label, facts in images]
+            return False
         self.sender.send(
             AnswerRecord(
                 time=time.time(),
@@ -58,7 +66,7 @@ class Reporter:
                 is_sample=is_sample,
             )
         )
-        return []
+        return True
 
     def _kept(self, work: Work) -> list[Kept]:
         """Keep what people should look at; every image is considered, reported or not."""

@@ -96,6 +96,8 @@ class Supervisor:
         self._bind, self._port = bind, port
         self._models = ModelServer(server)
         self._upstream = Upstream(self._models.inference_socket)
+        sender = Telemetry(worker.socket) if worker.has_telemetry else NoTelemetry()
+        self._tally = Tally(sender, self._alarm)
         limits = server.limits
         self._batcher = Batcher(
             self._upstream,
@@ -106,6 +108,7 @@ class Supervisor:
                 limits.batch_delay_ms / 1e3,
                 2.0 * limits.timeout_s,
             ),
+            self._tally.add,
         )
         self._golden = read_golden(bundle)
         self._health = Health(self._models.ready_workers, self._probe)
@@ -120,8 +123,6 @@ class Supervisor:
             timeout_s=2.0 * server.limits.timeout_s,  # what waits, and one batch before it
             waiting=server.limits.waiting,
         )
-        sender = Telemetry(worker.socket) if worker.has_telemetry else NoTelemetry()
-        self._tally = Tally(sender, self._alarm)
         thinner = Thinner(worker.records_per_s or 1.0)
         self._front = Front(settings, self._batcher, self._health, sender, thinner, self._tally)
 

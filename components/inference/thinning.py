@@ -5,7 +5,7 @@ at ten requests a second and 5 % of the machine at a thousand. So each process s
 most `per_s` whole records a second, and the fewer the more requests come, down to a fifth:
 where there are many the machine is busy and a minute's sample large all the same. They are
 chosen at random with the share that last second's traffic allows. The rest is counted by
-name (labels, formats, statuses, errors) in the front, which a worker tells with its reply,
+name (labels, formats, statuses, errors) in the front, which a worker tells with a batch,
 and sent as one record a second. Distributions come from the sample, counts from both.
 """
 
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from components.inference.records import TallyRecord
+from components.inference.records import Counts, TallyRecord
 from components.inference.telemetry import RecordSender
 
 _TELL_S = 1.0
@@ -70,15 +70,20 @@ class Tally:
 
     def __init__(self, sender: RecordSender, alarm: Alarm) -> None:
         self._sender, self._alarm = sender, alarm
-        self._counts: dict[str, dict[str, int]] = {}
+        self._counts: Counts = {}
 
     def count(self, **names: str) -> None:
-        """Count a request or an image: dimension=name."""
-        if not self._counts:
+        """Count a request: dimension=name."""
+        self.add({dimension: {name: 1} for dimension, name in names.items()})
+
+    def add(self, counts: Counts) -> None:
+        """Add what somebody has counted."""
+        if counts and not self._counts:
             self._alarm(_TELL_S, self.tell)
-        for dimension, name in names.items():
-            counts = self._counts.setdefault(dimension, {})
-            counts[name] = counts.get(name, 0) + 1
+        for dimension, names in counts.items():
+            known = self._counts.setdefault(dimension, {})
+            for name, number in names.items():
+                known[name] = known.get(name, 0) + number
 
     def tell(self) -> None:
         """Send the counts; called by the alarm, and at the end."""

@@ -79,13 +79,13 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
         # multi-model-server replaces a worker that takes too long, and leaves it running.
         signal.setitimer(signal.ITIMER_REAL, self._settings.timeout_s + _GRACE_S)
         try:
-            answers = [pack_replies(self._answer(bytes(body["body"]))) for body in data]
+            answers = [self._answer(bytes(body["body"])) for body in data]
             self._trim_heap()
             return answers
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def _answer(self, batch: bytes) -> list[Reply]:
+    def _answer(self, batch: bytes) -> bytes:
         now_ns = time.monotonic_ns()
         requests = unpack_requests(batch)
         works = self._service.answer(
@@ -94,13 +94,14 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
                 for head, body in requests
             ]
         )
-        replies = []
+        told = []
         for (head, _), work in zip(requests, works, strict=True):
             work.phases_ms["queue"] = (now_ns - head.received_ns) / 1e6
-            is_told = work.error or head.is_probe or not work.options.record
-            uncounted = [] if is_told or not self._reporter else self._reporter.report(work)
-            replies.append(Reply(work.status, work.content_type, work.error, work.body, uncounted))
-        return replies
+            if work.options.record and not (work.error or head.is_probe):
+                told.append(work)
+        counts = self._reporter.report(told) if self._reporter else {}
+        replies = [Reply(work.status, work.content_type, work.error, work.body) for work in works]
+        return pack_replies(replies, counts)
 
     def _load(self, bundle: Bundle, device: str) -> None:
         settings = self._settings

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+from components.inference.records import Counts
 
 _SEPARATOR = "\t"
 _LENGTHS = struct.Struct("!II")  # of the head, of the body
@@ -39,14 +41,12 @@ class Reply:
     """What a worker says of one request.
 
     error: its kind, "" where all is well.
-    uncounted: (label, format) of each image that the worker has not reported itself.
     """
 
     status: int
     content_type: str
     error: str
     body: bytes
-    uncounted: Sequence[tuple[str, str]] = ()
 
 
 def pack_requests(requests: Sequence[tuple[Head, bytes]]) -> bytes:
@@ -75,31 +75,29 @@ def unpack_requests(data: bytes) -> list[tuple[Head, bytes]]:
     ]
 
 
-def pack_replies(replies: Sequence[Reply]) -> bytes:
-    """Return replies, in the order of the requests, as one body."""
-    return _pack(
-        (
-            (
-                str(reply.status),
-                reply.content_type,
-                reply.error,
-                json.dumps(reply.uncounted) if reply.uncounted else "",
-            ),
-            reply.body,
-        )
-        for reply in replies
-    )
+def pack_replies(replies: Sequence[Reply], counts: Counts) -> bytes:
+    """Return replies, in the order of the requests, as one body.
 
-
-def unpack_replies(data: bytes) -> list[Reply]:
-    """Return what `pack_replies` was given."""
-    return [
-        Reply(int(status), content_type, error, body, json.loads(uncounted) if uncounted else ())
-        for (status, content_type, error, uncounted), body in _unpack(data)
+    counts: of what the worker has not reported itself.
+    """
+    told = json.dumps(counts).encode() if counts else b""
+    messages = [
+        ((str(reply.status), reply.content_type, reply.error), reply.body) for reply in replies
     ]
+    return _pack([((), told), *messages])
 
 
-def _pack(messages: Iterator[tuple[tuple[str, ...], bytes]]) -> bytes:
+def unpack_replies(data: bytes) -> tuple[list[Reply], Counts]:
+    """Return what `pack_replies` was given."""
+    (_, told), *messages = _unpack(data)
+    replies = [
+        Reply(int(status), content_type, error, body)
+        for (status, content_type, error), body in messages
+    ]
+    return replies, json.loads(told) if told else {}
+
+
+def _pack(messages: Iterable[tuple[tuple[str, ...], bytes]]) -> bytes:
     parts = []
     for fields, body in messages:
         head = _SEPARATOR.join(field.replace(_SEPARATOR, " ") for field in fields).encode()

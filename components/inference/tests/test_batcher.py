@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from components.inference.batcher import Batcher, BatchLimits, WorkerError
+from components.inference.records import Counts
 from components.inference.upstream import Answer, UpstreamError
 from components.inference.wire import (
     Head,
@@ -37,7 +38,8 @@ class Server:
         if isinstance(self.answer, Exception):
             raise self.answer
         replies = [Reply(200, "t", "", head.request_id.encode() + body) for head, body in requests]
-        return self.answer or Answer(200, {}, pack_replies(replies))
+        counts = {"Label": {"sea": len(replies)}}
+        return self.answer or Answer(200, {}, pack_replies(replies, counts))
 
 
 def batcher(
@@ -73,6 +75,20 @@ def test_what_waits_goes_together_and_comes_back_each_to_its_own() -> None:
             b"id%d" % n for n in range(9)
         ]
         assert [len(batch) for batch in server.batches] == [1, 4, 4]
+
+    run(story)
+
+
+def test_what_workers_have_counted_is_told_batch_by_batch() -> None:
+    async def story(server: Server) -> None:
+        told: list[Counts] = []
+        limits = BatchLimits(workers=1, size=4, delay_s=0, timeout_s=5)
+        way = Batcher(server, "/model", limits, told.append)  # type: ignore[arg-type]
+        asked = [asyncio.create_task(way.ask(HEAD, b"")) for _ in range(4)]
+        await settle()
+        server.may_answer.set()
+        await asyncio.gather(*asked)
+        assert told == [{"Label": {"sea": 1}}, {"Label": {"sea": 3}}]
 
     run(story)
 
@@ -237,6 +253,8 @@ def test_heads_and_bodies_travel_as_they_are() -> None:
     ]
     assert unpack_requests(pack_requests(requests)) == requests
     replies = [Reply(200, "a/b", "", b"\t"), Reply(422, "application/json", "Kind", b"")]
-    assert unpack_replies(pack_replies(replies)) == replies
+    counts = {"Label": {"día\t": 2}}
+    assert unpack_replies(pack_replies(replies, counts)) == (replies, counts)
+    assert unpack_replies(pack_replies(replies, {})) == (replies, {})
     (tabbed,) = unpack_requests(pack_requests([(Head("a\tb", 1, "\t", "", ""), b"x")]))
     assert tabbed == (Head("a b", 1, " ", "", ""), b"x")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from components.inference.keeper import Keeper
-from components.inference.records import AnswerRecord, Record, unpack
+from components.inference.records import AnswerRecord, Counts, Record, unpack
 from components.inference.reporter import Reporter
 from shared.vision.images import decode_with_facts
 from shared.vision.predictor import Predictions
@@ -41,17 +41,17 @@ class Sender(list[Record]):
 
 def _report(
     works: Sequence[Work], *, is_chosen: bool, spool: Path | None = None
-) -> tuple[Sender, list[list[tuple[str, str]]]]:
+) -> tuple[Sender, Counts]:
     sender = Sender()
     keeper = Keeper(spool) if spool else None
     reporter = Reporter(CLASSES, "v", None, 1.0, sender, lambda: is_chosen, keeper)
-    return sender, [reporter.report(work) for work in works]
+    return sender, reporter.report(works)
 
 
 def test_what_is_chosen_is_sent_whole() -> None:
     work = _work(0.9, 0.6)
     (record,), uncounted = _report([work], is_chosen=True)
-    assert uncounted == [[]]
+    assert uncounted == {}
     assert isinstance(record, AnswerRecord)
     assert (record.request_id, record.model_version, record.is_sample) == ("id", "v", True)
     assert record.phases_ms == {"decode": 1.0}
@@ -65,12 +65,13 @@ def test_what_is_chosen_is_sent_whole() -> None:
 
 def test_of_what_is_not_chosen_labels_and_formats_are_counted() -> None:
     sent, uncounted = _report([_work(0.9, 0.2), _work(0.8)], is_chosen=False)
-    assert (sent, uncounted) == ([], [[("red", "PNG"), ("green", "PNG")], [("red", "PNG")]])
+    assert sent == []
+    assert uncounted == {"Label": {"red": 2, "green": 1}, "ImageFormat": {"PNG": 3}}
 
 
 def test_an_image_for_people_is_told_though_not_chosen(tmp_path: Path) -> None:
     sent, uncounted = _report([_work(0.99), _work(0.6)], is_chosen=False, spool=tmp_path)
-    assert uncounted == [[("red", "PNG")], []]
+    assert uncounted == {"Label": {"red": 1}, "ImageFormat": {"PNG": 1}}
     (record,) = sent
     assert isinstance(record, AnswerRecord)
     assert not record.is_sample
@@ -83,4 +84,4 @@ def test_an_image_for_people_is_told_though_not_chosen(tmp_path: Path) -> None:
 def test_what_was_not_answered_is_not_reported() -> None:
     work = _work(0.9)
     work.predictions = None
-    assert _report([work], is_chosen=True) == ([], [[]])
+    assert _report([work], is_chosen=True) == ([], {})

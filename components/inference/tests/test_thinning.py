@@ -69,7 +69,7 @@ def test_a_pause_is_no_burst() -> None:
 def test_what_is_not_told_whole_is_counted_once_a_second() -> None:
     bench = Bench(50)
     for label in ("a", "b", "a"):
-        bench.tally.count(Label=label, ImageFormat="JPEG")
+        bench.tally.add({"Label": {label: 1}, "ImageFormat": {"JPEG": 1}})
     assert (bench.sent, len(bench.alarms)) == ([], 1)
     bench.alarms.pop()()
     (record,) = bench.sent
@@ -77,5 +77,11 @@ def test_what_is_not_told_whole_is_counted_once_a_second() -> None:
     assert record.counts == {"Label": {"a": 2, "b": 1}, "ImageFormat": {"JPEG": 3}}
     bench.tally.tell()
     assert len(bench.sent) == 1
-    bench.tally.count(Label="c")
+    bench.tally.add({})
+    assert len(bench.alarms) == 0
+    bench.tally.count(StatusClass="2xx", ErrorKind="Odd")
+    bench.tally.count(StatusClass="2xx")
     assert len(bench.alarms) == 1
+    bench.alarms.pop()()
+    assert isinstance(bench.sent[1], TallyRecord)
+    assert bench.sent[1].counts == {"StatusClass": {"2xx": 2}, "ErrorKind": {"Odd": 1}}
