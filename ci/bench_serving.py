@@ -19,19 +19,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped]
 
 from ci.bench import machine
 from ci.load import Load, Target, measure
 from ci.packages import newest_approved
 from ci.served import Running, Server, ours, peer, running
 from ci.telemetry_cost import FLAGS, report_ms, share_under_load
+from ci.telemetry_latency import latency_ratios
 from shared.pipeline.settings import Settings
 from shared.vision import answers
 from shared.vision.bundle import Bundle, open_bundle
@@ -50,7 +49,6 @@ _PEERS = {
 }
 _ENGINES = ("torchscript", "torchscript, frozen", "onnx")
 _TOLERANCE = 1e-3
-_SLICE_S = 1.5  # telemetry on and off take turns this long, so that both see the same machine
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
             results["summary"] = _summary(results["rounds"])
         results["stages_ms"] = stages(bundle, images)
         if arguments.slices:
-            results["telemetry"] = _telemetry(case, Path(sink))
+            results["telemetry_latency"] = _telemetry_latency(case, Path(sink))
         if arguments.telemetry_s:
             results["telemetry_ms"] = _telemetry_ms(servers[:2], case)
     sys.stdout.write(json.dumps(results, indent=2) + "\n")
@@ -99,8 +97,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--drift-interval-s", default="60", help="while telemetry is compared")
-    parser.add_argument("--restarts", type=int, default=6, help="of the two servers compared so")
-    parser.add_argument("--slices", type=int, default=8, help="telemetry on/off pairs; 0: none")
+    parser.add_argument(
+        "--slices", type=int, default=40, help="turns of telemetry on and off; 0: none"
+    )
     parser.add_argument(
         "--telemetry-s", type=float, default=60, help="of counting what it costs; 0: do not"
     )
@@ -229,50 +228,12 @@ def _spread(values: Sequence[float]) -> list[float]:
     return [round(v, 3) for v in (statistics.median(values), min(values), max(values))]
 
 
-def _telemetry(case: _Case, sink: Path) -> dict[str, Any]:
-    """Compare telemetry and drift on with off, in turns on two servers that run side by side."""
-    workers = ("--workers", str(case.arguments.workers))
+def _telemetry_latency(case: _Case, sink: Path) -> dict[str, Any]:
+    """Compare requests that are reported with others that are not, in turns on one server."""
+    flags = ("--workers", str(case.arguments.workers), "--sink", str(sink))
     interval = ("--drift-interval-s", case.arguments.drift_interval_s)
-    on = ours(case.path, "on", *workers, "--sink", str(sink), *interval)
-    off = ours(case.path, "off", *workers, "--telemetry", "false")
-    restarts = [_on_against_off((on, off), case) for _ in range(case.arguments.restarts)]
-    return {f"p{round(100 * share)}": _paired(restarts, share) for share in (0.5, 0.99)}
-
-
-def _on_against_off(servers: Sequence[Server], case: _Case) -> dict[float, list[list[float]]]:
-    """Return, by quantile, the latencies [on, off] of each pair of slices."""
-    found: dict[float, list[list[float]]] = {0.5: [], 0.99: []}
-    with ExitStack() as stack:
-        instances = [stack.enter_context(running(server, case.images[0])) for server in servers]
-        for turn in range(case.arguments.slices + 1):
-            loads = {}
-            for instance in instances if turn % 2 else reversed(instances):
-                target = _target(instance, case.images, case.expected)
-                loads[instance.server.name] = measure(target, 16, _SLICE_S, warm_s=0.3)
-            if turn:  # the first warms both up
-                for share, pairs in found.items():
-                    pairs.append([loads[server.name].quantile_ms(share) for server in servers])
-    return found
-
-
-def _paired(restarts: Sequence[dict[float, list[list[float]]]], share: float) -> dict[str, Any]:
-    """Compare pair by pair, so that the machine's moods fall out, and restart by restart.
-
-    Two servers of the same settings differ by some percent for as long as they live: only
-    the restarts, not the slices, are independent.
-    """
-    pairs = [np.array(found[share]) for found in restarts]
-    ratios = [float(np.median(one[:, 0] / one[:, 1])) for one in pairs]
-    on_ms, off_ms = np.median(np.concatenate(pairs), axis=0).round(3).tolist()
-    spread = stats.t.ppf(0.975, len(ratios) - 1) * stats.sem(ratios) if len(ratios) > 1 else 0.0
-    mean = float(np.mean(ratios))
-    return {
-        "on_ms": on_ms,
-        "off_ms": off_ms,
-        "ratio_of_each_restart": [round(ratio, 3) for ratio in ratios],
-        "ratio": round(mean, 4),
-        "its_95_percent_interval": [round(mean - spread, 4), round(mean + spread, 4)],
-    }
+    with running(ours(case.path, "on and off", *flags, *interval), case.images[0]) as instance:
+        return latency_ratios(_target(instance, case.images, case.expected), case.arguments.slices)
 
 
 def _telemetry_ms(servers: Sequence[Server], case: _Case) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -68,60 +69,97 @@ class Target:
         return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
+@dataclass
+class _Slice:
+    """A stretch of time with one target.
+
+    start, end: of what counts, on perf_counter's clock; what was asked before is not counted.
+    """
+
+    target: Target
+    messages: list[bytes]
+    start: float
+    end: float
+    found: Load
+
+
 def measure(target: Target, clients: int, seconds: float, warm_s: float = 0.5) -> Load:
     """Load a server from a child process and return what it found."""
+    return take_turns([target], clients, seconds, turns=1, settle_s=warm_s)[0][0]
+
+
+def take_turns(
+    targets: Sequence[Target], clients: int, seconds: float, turns: int, settle_s: float
+) -> list[list[Load]]:
+    """Ask targets of one server in turn, over the same connections; [turn][target].
+
+    Every turn asks each of them for so many seconds, in an order drawn by lot. What is
+    answered in the first settle_s after a change is not counted.
+    """
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_run, args=(target, clients, seconds, warm_s, sender))
+    how = (targets, clients, seconds, turns, settle_s, sender)
+    child = context.Process(target=_run, args=how)
     child.start()
     sender.close()
     try:
-        found: Load = receiver.recv()
+        found: list[list[Load]] = receiver.recv()
     finally:
         child.join()
     return found
 
 
-def _run(target: Target, clients: int, seconds: float, warm_s: float, sender: object) -> None:
+def _run(
+    targets: Sequence[Target],
+    clients: int,
+    seconds: float,
+    turns: int,
+    settle_s: float,
+    sender: object,
+) -> None:
     import uvloop
 
-    found = uvloop.run(_load(target, clients, seconds, warm_s))
-    sender.send(found)  # type: ignore[attr-defined]  # a Connection
+    messages = [[t.message(number) for number in range(len(t.bodies))] for t in targets]
+    rows = [[Load(clients, seconds) for _ in targets] for _ in range(turns)]
+    plan, start = [], time.perf_counter()
+    lots = random.Random(0)  # noqa: S311 - no secret
+    for row in rows:
+        for index in lots.sample(range(len(targets)), len(targets)):
+            start += settle_s
+            asked = targets[index], messages[index]
+            plan.append(_Slice(*asked, start, start + seconds, row[index]))
+            start += seconds
+    uvloop.run(_load(plan, clients))
+    sender.send(rows)  # type: ignore[attr-defined]  # a Connection
 
 
-async def _load(target: Target, clients: int, seconds: float, warm_s: float) -> Load:
-    messages = [target.message(number) for number in range(len(target.bodies))]
-    found = Load(clients, seconds)
-    start = time.perf_counter() + warm_s
-    tasks = [
-        asyncio.create_task(_client(target, messages, 7 * n, start, start + seconds, found))
-        for n in range(clients)
-    ]
-    await asyncio.gather(*tasks)
-    found.latencies_ms.sort()
-    return found
+async def _load(plan: Sequence[_Slice], clients: int) -> None:
+    await asyncio.gather(*(_client(plan, 7 * number) for number in range(clients)))
+    for part in plan:
+        part.found.latencies_ms.sort()
 
 
-async def _client(
-    target: Target, messages: list[bytes], first: int, start: float, end: float, found: Load
-) -> None:
+async def _client(plan: Sequence[_Slice], first: int) -> None:
     loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(_Connection, "127.0.0.1", target.port)
-    number = first % len(messages)
-    await asyncio.sleep(target.every_s * (first % 101) / 101)  # not all at one moment
-    while (begun := time.perf_counter()) < end:
-        status, body = await connection.exchange(messages[number])
-        ended = time.perf_counter()
-        if status != 200 or not target.check(number, body):
-            found.wrong += 1
-            found.first_wrong = found.first_wrong or f"{status} {body[:200]!r}"
-        elif begun >= start and ended <= end:
-            found.latencies_ms.append(1e3 * (ended - begun))
-            if target.tell is not None:
-                found.told.append(target.tell(connection.headers))
-        number = (number + 1) % len(messages)
-        if target.every_s:
-            await asyncio.sleep(max(0.0, begun + target.every_s - ended))
+    port = plan[0].target.port
+    _, connection = await loop.create_connection(_Connection, "127.0.0.1", port)
+    number = first
+    await asyncio.sleep(plan[0].target.every_s * (first % 101) / 101)  # not all at one moment
+    for part in plan:
+        target, found = part.target, part.found
+        while (begun := time.perf_counter()) < part.end:
+            number = (number + 1) % len(part.messages)
+            status, body = await connection.exchange(part.messages[number])
+            ended = time.perf_counter()
+            if status != 200 or not target.check(number, body):
+                found.wrong += 1
+                found.first_wrong = found.first_wrong or f"{status} {body[:200]!r}"
+            elif begun >= part.start and ended <= part.end:
+                found.latencies_ms.append(1e3 * (ended - begun))
+                if target.tell is not None:
+                    found.told.append(target.tell(connection.headers))
+            if target.every_s:
+                await asyncio.sleep(max(0.0, begun + target.every_s - ended))
     connection.close()
 
 

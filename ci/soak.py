@@ -1,11 +1,11 @@
 """python -m ci soak: many clients for minutes, right requests among wrong ones.
 
 Every answer is checked to be the one for its request. The memory of every process of the
-server is sampled; after a warm-up a line is fitted by least squares through the least of
+server is sampled; after a warm-up a line is fitted by least squares through the median of
 every minute, in MB an hour with its standard error, so that growth can be told from noise.
-(Workers give free memory back once a minute, and a drift test comes and goes: between two
-minima nothing is lost.) A short run is fitted through all samples. One JSON document on
-stdout and one line on stderr; exit status 1 where an answer was wrong.
+(Workers give free memory back once a minute and take it again, and a drift test comes and
+goes: a minute's median does not depend on when.) A short run is fitted through all samples.
+One JSON document on stdout and one line on stderr; exit status 1 where an answer was wrong.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import contextlib
 import importlib
 import json
 import math
+import statistics
 import sys
 import tempfile
 import time
@@ -273,27 +274,28 @@ def _slopes(memories: dict[int, Memory], warm_s: float) -> dict[str, Any]:
             continue
         seconds = [memory.seconds[number] for number in kept]
         found[f"{memory.name} {pid}" if pid else memory.name] = {
-            kind: _fit(*minima(seconds, [values[number] for number in kept]))
+            kind: _fit(*medians(seconds, [values[number] for number in kept]))
             for kind, values in (("pss", memory.pss_mb), ("rss", memory.rss_mb))
         }
     return found
 
 
-def minima(
+def medians(
     seconds: Sequence[float], values: Sequence[float]
 ) -> tuple[Sequence[float], Sequence[float]]:
-    """Return when each whole minute had its least value, and that; all where they are few."""
+    """Return the middle of each whole minute and its median value; all where they are few."""
     first = seconds[0]
     windows = int((seconds[-1] - first + _SAMPLE_S) // _WINDOW_S)
     if windows < 3:
         return seconds, values
-    least: dict[int, tuple[float, float]] = {}
+    held: dict[int, list[float]] = {}
     for second, value in zip(seconds, values, strict=True):
-        window = int((second - first) // _WINDOW_S)
-        if window < windows and (window not in least or value < least[window][1]):
-            least[window] = (second, value)
-    points = [least[window] for window in sorted(least)]
-    return [second for second, _ in points], [value for _, value in points]
+        held.setdefault(int((second - first) // _WINDOW_S), []).append(value)
+    whole = [window for window in sorted(held) if window < windows]
+    return (
+        [first + _WINDOW_S * (window + 0.5) for window in whole],
+        [statistics.median(held[window]) for window in whole],
+    )
 
 
 def _fit(seconds: Sequence[float], values: Sequence[float]) -> dict[str, float]:
