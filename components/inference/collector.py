@@ -231,7 +231,7 @@ def _parse(argv: Sequence[str]) -> Settings:
     parser.add_argument("--log-part-s", type=float, default=300)
     parser.add_argument("--log-share", type=float, default=1, help="of the requests, 0 to 1")
     parser.add_argument("--review-per-day", type=int, default=1000)
-    parser.add_argument("--batch-s", type=float, default=0.15, help="records wait so long")
+    parser.add_argument("--batch-s", type=float, default=0.3, help="records wait so long")
     return Settings(**vars(parser.parse_args(argv)))
 
 

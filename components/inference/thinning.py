@@ -2,7 +2,7 @@
 
 A whole record costs its sender some 25 us and the collector twice that, which is nothing
 at ten requests a second and 5 % of the machine at a thousand. So each process sends at
-most `per_s` whole records a second, and the fewer the more requests come, down to a fifth:
+most `per_s` whole records a second, and the fewer the more requests come, down to a tenth:
 where there are many the machine is busy and a minute's sample large all the same. They are
 chosen at random with the share that last second's traffic allows. The rest is counted by
 name (labels, formats, statuses, errors) in the front, which a worker tells with a batch,
@@ -20,7 +20,7 @@ from components.inference.records import Counts, TallyRecord
 from components.inference.telemetry import RecordSender
 
 _TELL_S = 1.0
-_LEAST = 0.2  # of `per_s`
+_LEAST = 0.1  # of `per_s`
 
 
 class Thinner:
