@@ -215,6 +215,7 @@ def test_a_second_run_takes_every_step_from_the_cache(laptop, second):
     assert archive_of(laptop, one).read_bytes() == archive_of(laptop, two).read_bytes()
 
 
+@pytest.mark.training  # the second one
 def test_the_next_model_is_compared_with_the_approved_one_on_the_same_images(laptop, challenger):
     before, after = laptop.executions()[0], laptop.executions()[2]
     champion = laptop.packages()[0]["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
@@ -229,6 +230,7 @@ def test_the_next_model_is_compared_with_the_approved_one_on_the_same_images(lap
     assert champion_accuracy == pytest.approx(old["metrics"]["accuracy"], abs=1e-6)
 
 
+@pytest.mark.training
 def test_a_gate_that_is_not_met_ends_the_run_and_registers_nothing(laptop, challenger):
     assert challenger.status == 1
     assert "GatesFailed failed: A gate failed: accuracy >= 1" in challenger.out

@@ -59,6 +59,7 @@ def script(network: nn.Module, folder):
     return folder / "model.ts"
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     "name",
     # mobilenetv3 is trained and exported in test_training.

@@ -170,6 +170,7 @@ def test_a_recipe_names_every_field():
     assert Recipe.__dataclass_fields__.keys() >= {"optimizer", "learning_rate", "class_weights"}
 
 
+@pytest.mark.training
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # mlflow's own
 def test_mlflow_gets_the_figures_where_an_address_is_set(data, tmp_path, monkeypatch):
     import mlflow
