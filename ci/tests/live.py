@@ -22,6 +22,7 @@ import psutil
 
 from ci.problems import REPOSITORY
 from ci.served import free_port
+from components.inference.lifeline import runs
 from shared.vision.tests.factories import colour_image
 
 PATIENCE_S = 30.0
@@ -107,6 +108,10 @@ class Live:
     def collector(self) -> psutil.Process:
         return self._one("components.inference.collector")
 
+    def loader(self) -> psutil.Process:
+        """Return the process that has loaded the model and forks the workers."""
+        return psutil.Process(self.workers()[0].ppid())
+
     def workers(self) -> list[psutil.Process]:
         """Return the processes that answer: forked from the one that has loaded the model."""
         loaders = [p for p in self.family() if _has(p, "model_service_worker")]
@@ -181,13 +186,9 @@ def wait_until(is_true: Callable[[], bool], seconds: float = PATIENCE_S) -> floa
 
 
 def _gone(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Wait for processes to end and return those that have not; a zombie has."""
-
-    def alive() -> list[psutil.Process]:
-        return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-
+    """Wait for processes to end and return those that have not."""
     end = time.monotonic() + seconds
-    while (left := alive()) and time.monotonic() < end:
+    while (left := [process for process in processes if runs(process)]) and time.monotonic() < end:
         time.sleep(0.02)
     return left
 

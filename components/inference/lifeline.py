@@ -1,8 +1,9 @@
 """End a process with the one that started it, however that went: Linux tells by a signal.
 
-Without it a server killed with -9 would leave its JVM, the JVM its Python, and a
-collector its drift test. Java starts Python from one of its threads, and Linux tells of
-the end of a thread, too; so Python looks whether its parent is really gone.
+Without it a server killed with -9 would leave its JVM, the JVM its Python, that Python its
+workers (one that waits for Java to open its pipes would wait for good), and a collector its
+drift test. Java starts Python from one of its threads, and Linux tells of the end of a
+thread, too; so Python looks whether its parent is really gone.
 """
 
 from __future__ import annotations
@@ -11,11 +12,16 @@ import ctypes
 import os
 import signal
 
+import psutil
+
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def end_with(parent: int) -> None:
-    """In a child between fork and exec: be killed when that process, its parent, has gone."""
+    """In a child, right after its fork: be killed when that process, its parent, has gone.
+
+    Of a parent with threads, the one that forks must be its main thread.
+    """
     _ask_for(signal.SIGKILL)
     if os.getppid() != parent:  # it went before it was asked for; in a container it is number 1
         os._exit(1)
@@ -35,6 +41,14 @@ def end_with_java() -> None:
     signal.signal(signal.SIGHUP, look)
     _ask_for(signal.SIGHUP)
     look()
+
+
+def runs(process: psutil.Process) -> bool:
+    """Tell whether a process has not ended; a zombie has."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # between the two
+        return False
 
 
 def _ask_for(number: signal.Signals) -> None:

@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import psutil
+
 from components.inference.errors import ServingError
-from components.inference.lifeline import end_with
+from components.inference.lifeline import end_with, runs
 from components.inference.settings import FAILURE_FILE, RUN_VARIABLE
 from components.inference.upstream import Upstream, UpstreamError
 
@@ -99,6 +101,7 @@ class ModelServer:
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
+        self._loader: psutil.Process | None = None
         self._management = Upstream(settings.run / "management.sock")
 
     @property
@@ -120,9 +123,11 @@ class ModelServer:
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):
                 while not (self._settings.run / "management.sock").exists():
-                    self._check_alive()
+                    self._check_starting()
                     await asyncio.sleep(0.02)
                 await self._register()
+                if self._settings.fork:
+                    (self._loader,) = psutil.Process(self.pid).children()
         except TimeoutError as err:
             raise ServingError(
                 f"inference: the model is not loaded after {_START_TIMEOUT_S:.0f} s; "
@@ -205,11 +210,23 @@ class ModelServer:
             return 0
         return sum(worker["status"] == "READY" for worker in workers)
 
-    def is_alive(self) -> bool:
+    def check_alive(self) -> None:
+        """Look whether what is needed for good still runs; after start().
+
+        Raises:
+            ServingError: Java died, or the process that forks the workers: Java would go on
+                asking it for workers, and never start another.
+        """
+        if not self._is_alive():
+            raise ServingError("inference: multi-model-server died; its log says why; start again")
+        if self._loader is not None and not runs(self._loader):
+            raise ServingError("inference: the process that forks the workers died; start again")
+
+    def _is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def _check_alive(self) -> None:
-        if not self.is_alive():
+    def _check_starting(self) -> None:
+        if not self._is_alive():
             raise ServingError("inference: multi-model-server ended while starting; see its log")
 
     def stop(self) -> None:

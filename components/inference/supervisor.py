@@ -172,10 +172,7 @@ class Supervisor:
 
     async def _watch(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            if not self._models.is_alive():
-                raise ServingError(
-                    "inference: multi-model-server died; its log says why; start again"
-                )
+            self._models.check_alive()
             self._watch_collector()
             try:
                 await asyncio.wait_for(stop.wait(), _WATCH_S)

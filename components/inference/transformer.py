@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from sagemaker_inference.transformer import Transformer
 from components.inference.drift_flag import DriftFlag
 from components.inference.heap import HeapTrimmer
 from components.inference.keeper import Keeper
-from components.inference.lifeline import end_with_java
+from components.inference.lifeline import end_with, end_with_java
 from components.inference.reporter import Reporter
 from components.inference.review_rules import ReviewRules, RulesFile, rules_path
 from components.inference.settings import WorkerSettings
@@ -69,7 +70,7 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
             raise
         if self._settings.fork:
             gc.freeze()  # a collection would touch, and so copy, what the workers share
-            os.register_at_fork(after_in_child=self._begin)
+            os.register_at_fork(after_in_child=partial(self._begin_forked, os.getpid()))
         else:
             self._begin()
         self._initialized = True
@@ -127,6 +128,10 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
             return
         size = self._predictor.transform.image_size
         self._predictor.predict_pixels(np.zeros((1, size, size, 3), np.uint8))
+
+    def _begin_forked(self, loader: int) -> None:
+        end_with(loader)
+        self._begin()
 
     def _begin(self) -> None:
         """Start as a worker: prove the model in this very process, then report."""

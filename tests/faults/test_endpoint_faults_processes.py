@@ -119,7 +119,7 @@ def test_both_workers_killed_are_back_in_seconds(bundle: Path, place: Path) -> N
 def test_ping_is_503_as_long_as_no_worker_can_be_had(bundle: Path, place: Path) -> None:
     with serving(bundle, place, "--timeout-s", "1") as live:
         workers = live.workers()
-        loader = psutil.Process(workers[0].ppid())
+        loader = live.loader()
         loader.suspend()  # it forks the workers
         for worker in workers:
             worker.kill()
@@ -172,6 +172,28 @@ def test_with_java_killed_everything_ends_with_status_1(bundle: Path, place: Pat
         assert_all_gone(family)
         assert live.ping() == 0
         assert live.runs() == []
+
+
+def test_with_the_loader_killed_everything_ends_with_status_1(bundle: Path, place: Path) -> None:
+    with serving(bundle, place) as live:
+        family = live.family()
+        live.loader().kill()
+        assert live.process.wait(10) == 1
+        assert "error: inference: the process that forks the workers died" in live.said()
+        assert "Traceback" not in live.said()
+        assert_all_gone(family)
+
+
+def test_a_killed_loader_takes_its_workers_along(bundle: Path, place: Path) -> None:
+    with serving(bundle, place) as live:
+        workers, loader = live.workers(), live.loader()
+        for one in (live.process, live.java()):
+            one.send_signal(signal.SIGSTOP)  # neither can help
+        try:
+            loader.kill()
+            assert_all_gone(workers)
+        finally:
+            live.process.send_signal(signal.SIGCONT)
 
 
 def test_a_killed_supervisor_leaves_no_process(bundle: Path, place: Path) -> None:
