@@ -52,7 +52,7 @@ def report_ms(bundle: Bundle, images: Sequence[bytes]) -> dict[str, float]:
             tally = Tally(sender, lambda *_: None)
 
             def worker(is_chosen: bool) -> Callable[[Sequence[Work]], bytes]:
-                keeper = Keeper(folder, per_minute=0)  # what is kept is the queue's cost
+                keeper = Keeper(folder, per_day=0)  # what is kept is the queue's cost
                 how = (detector, 0.1, sender, lambda: is_chosen, keeper)
                 reporter = Reporter(classes, "version", *how)
                 return lambda batch: pack_replies([], reporter.report(batch))

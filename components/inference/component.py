@@ -90,7 +90,7 @@ def run(
         version = model_version or bundle.version
         buckets = tuple(name.strip() for name in allowed_buckets.split(",") if name.strip())
         path, fork = bundle.folder.resolve(), not _GPU.exists()
-        rules = min_confidence, sampling_interval
+        rules = min_confidence, sampling_interval, review_per_day / workers
         review = ReviewSettings(bool(sink), *rules, log_share, embedding_share)
         worker = WorkerSettings(
             str(folder), str(path), engine, timeout_s, fork, version, buckets, rate, review

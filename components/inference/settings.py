@@ -30,6 +30,7 @@ class ReviewSettings:
     is_kept: bool
     min_confidence: float
     sampling_interval: int
+    per_day: float
     log_share: float
     embedding_share: float
 

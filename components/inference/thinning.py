@@ -4,9 +4,10 @@ A whole record costs its sender some 80 us and the collector half that, which is
 at ten requests a second and 5 % of the machine at a thousand. So each process sends at
 most `per_s` whole records a second, and the fewer the more requests come, down to a
 twentieth: where there are many the machine is busy and a minute's sample large all the
-same. They are chosen at random with the share that last second's traffic allows. The rest is counted by
-name (labels, formats, statuses, errors) in the front, which a worker tells with a batch,
-and sent as one record a second. Distributions come from the sample, counts from both.
+same. They are chosen at random with the share that last second's traffic allows. The rest
+is counted by name (labels, formats, statuses, errors) in the front, which a worker tells
+with a batch, and sent as one record a second. Distributions come from the sample, counts
+from both.
 """
 
 from __future__ import annotations

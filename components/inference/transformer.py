@@ -149,7 +149,8 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
         settings, review, keeper = self._settings, self._settings.review, None
         if review.is_kept:
             given = ReviewRules(review.min_confidence, review.sampling_interval)
-            keeper = Keeper(settings.spool, RulesFile(rules_path(settings.state), given))
+            rules = RulesFile(rules_path(settings.state), given)
+            keeper = Keeper(settings.spool, rules, review.per_day)
         return Reporter(
             self._predictor.classes,
             settings.model_version,

@@ -31,7 +31,7 @@ def test_a_sure_image_is_not_kept(tmp_path):
 def test_every_nth_is_kept_from_a_random_start(tmp_path):
     starts = set()
     for _ in range(30):
-        keeper = Keeper(tmp_path, rules(sampling_interval=10), per_minute=1000)
+        keeper = Keeper(tmp_path, rules(sampling_interval=10), per_day=100_000)
         reasons = [keeper.consider(b"p", "png", 1.0).reasons for _ in range(100)]
         kept = [n for n, why in enumerate(reasons) if why == ("sampled",)]
         assert len(kept) == 10
@@ -47,18 +47,32 @@ def test_both_reasons_are_given(tmp_path):
     )
 
 
-def test_a_minute_has_a_limit_and_the_next_begins_anew(tmp_path):
+def test_a_quiet_worker_keeps_a_burst_and_a_busy_one_what_a_tenth_of_the_day_would_use_up(tmp_path):
     now = [30.0]
-    keeper = Keeper(tmp_path, rules(sampling_interval=0), per_minute=3, clock=lambda: now[0])
-    first = [keeper.consider(bytes([n]), "jpg", 0.1) for n in range(5)]
-    assert [bool(k.kept) for k in first] == [True, True, True, False, False]
-    assert first[4] == Kept()
-    now[0] = 61.0
-    assert keeper.consider(b"x", "jpg", 0.1).kept
+    keeper = Keeper(tmp_path, rules(sampling_interval=0), per_day=1440, clock=lambda: now[0])
+
+    def kept() -> int:
+        found = [keeper.consider(bytes([n]), "jpg", 0.1) for n in range(100)]
+        assert {one for one in found if not one.kept} == {Kept()}
+        return sum(bool(one.kept) for one in found)
+
+    assert kept() == 60
+    assert kept() == 0
+    now[0] += 60.5
+    assert kept() == 10
+    now[0] += 30
+    assert kept() == 5
+    now[0] += 86400
+    assert kept() == 60
+
+
+def test_of_a_small_number_a_day_no_burst_is_larger(tmp_path):
+    keeper = Keeper(tmp_path, rules(sampling_interval=0), per_day=3, clock=lambda: 1.0)
+    assert [bool(keeper.consider(b"p", "jpg", 0.1).kept) for _ in range(5)] == [1, 1, 1, 0, 0]
 
 
 def test_unsure_images_do_not_push_out_the_audit(tmp_path):
-    keeper = Keeper(tmp_path, rules(sampling_interval=10), per_minute=5, clock=lambda: 1.0)
+    keeper = Keeper(tmp_path, rules(sampling_interval=10), per_day=5, clock=lambda: 1.0)
     kept = [keeper.consider(bytes([n]), "jpg", 0.1).reasons for n in range(50)]
     assert sum("sampled" in reasons for reasons in kept) == 5
     assert sum(reasons == ("low_confidence",) for reasons in kept) == 5
@@ -74,7 +88,7 @@ def test_an_image_that_cannot_be_written_has_reasons_and_no_name(tmp_path):
 
 def test_operators_change_the_rules_while_it_works(tmp_path):
     in_force = [ReviewRules(sampling_interval=0)]
-    keeper = Keeper(tmp_path, lambda: in_force[0], per_minute=1000)
+    keeper = Keeper(tmp_path, lambda: in_force[0])
     assert keeper.consider(b"p", "png", 0.75) == Kept()
     in_force[0] = ReviewRules(min_confidence=80.0, sampling_interval=0)
     assert keeper.consider(b"p", "png", 0.75).reasons == ("low_confidence",)
