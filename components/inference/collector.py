@@ -42,6 +42,7 @@ _IDLE_S = 0.5  # longest wait; SIGTERM is seen as late as that
 # Requests go first: on a machine with nothing to spare records are dropped, and counted.
 _NICENESS = 10
 _ENDS = (signal.SIGTERM, signal.SIGINT)
+_DRAIN_S = 2.0  # for what has come and was not read; senders have ended before
 _CLOSE_S = 5.0  # for the sink to take what is left at the end
 
 
@@ -113,7 +114,7 @@ class Collector:
                 time.sleep(self._settings.batch_s)
                 self.read()
             self.tick()
-        self.read()
+        self._read_to_the_end()
         self.close()
 
     def read(self) -> None:
@@ -131,6 +132,12 @@ class Collector:
             except RecordError as err:
                 self._metrics.add("TelemetryMalformed", 1)
                 log.debug("%s", err)
+
+    def _read_to_the_end(self) -> None:
+        """Handle what is still in the kernel, where that may be more than one turn's worth."""
+        deadline_s = time.monotonic() + _DRAIN_S
+        while self._inbox.wait(0) and time.monotonic() < deadline_s:
+            self.read()
 
     def tick(self) -> None:
         """Do what is due by the clock."""

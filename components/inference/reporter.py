@@ -39,11 +39,15 @@ class Reporter:
     keeper: Keeper | None
 
     def report(self, works: Sequence[Work]) -> Counts:
-        """Report answered requests; return what is to be counted of those not sent whole."""
+        """Report answered requests; return what is to be counted of those not sent whole.
+
+        Those that ask not to be reported count only for how busy this worker is.
+        """
         labels: dict[str, int] = {}
         formats: dict[str, int] = {}
         for work in works:
-            if work.predictions is None or self._is_sent(work, work.predictions):
+            is_sample, said = self.is_chosen(), work.predictions
+            if said is None or not work.options.record or self._is_sent(work, said, is_sample):
                 continue
             for label, facts in zip(work.labels, work.facts, strict=True):
                 name, kind = self.classes[label], _format_of(facts)
@@ -51,8 +55,7 @@ class Reporter:
                 formats[kind] = formats.get(kind, 0) + 1
         return {"Label": labels, "ImageFormat": formats} if labels else {}
 
-    def _is_sent(self, work: Work, said: Predictions) -> bool:
-        is_sample = self.is_chosen()
+    def _is_sent(self, work: Work, said: Predictions, is_sample: bool) -> bool:
         kept = self._kept(work)
         if not is_sample and not any(one.reasons for one in kept):
             return False

@@ -95,12 +95,12 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
                 for head, body in requests
             ]
         )
-        told = []
+        answered = []
         for (head, _), work in zip(requests, works, strict=True):
             work.phases_ms["queue"] = (now_ns - head.received_ns) / 1e6
-            if work.options.record and not (work.error or head.is_probe):
-                told.append(work)
-        counts = self._reporter.report(told) if self._reporter else {}
+            if not (work.error or head.is_probe):
+                answered.append(work)
+        counts = self._reporter.report(answered) if self._reporter else {}
         replies = [Reply(work.status, work.content_type, work.error, work.body) for work in works]
         return pack_replies(replies, counts)
 

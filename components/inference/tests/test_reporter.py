@@ -11,7 +11,9 @@ import pytest
 from components.inference.keeper import Keeper
 from components.inference.records import AnswerRecord, Counts, Record, unpack
 from components.inference.reporter import Reporter
+from components.inference.review_rules import ReviewRules
 from shared.vision.images import decode_with_facts
+from shared.vision.payload import Options
 from shared.vision.predictor import Predictions
 from shared.vision.service import Request, Work
 from shared.vision.tests.factories import colour_image
@@ -43,7 +45,7 @@ def _report(
     works: Sequence[Work], *, is_chosen: bool, spool: Path | None = None
 ) -> tuple[Sender, Counts]:
     sender = Sender()
-    keeper = Keeper(spool) if spool else None
+    keeper = Keeper(spool, lambda: ReviewRules(sampling_interval=0)) if spool else None
     reporter = Reporter(CLASSES, "v", None, 1.0, sender, lambda: is_chosen, keeper)
     return sender, reporter.report(works)
 
@@ -85,3 +87,21 @@ def test_what_was_not_answered_is_not_reported() -> None:
     work = _work(0.9)
     work.predictions = None
     assert _report([work], is_chosen=True) == ([], {})
+
+
+def test_what_asks_not_to_be_reported_counts_for_how_busy_the_worker_is_alone(
+    tmp_path: Path,
+) -> None:
+    quiet = _work(0.6)
+    quiet.options = Options(record=False)
+    asked: list[int] = []
+
+    def is_chosen() -> bool:
+        asked.append(1)
+        return True
+
+    sender = Sender()
+    reporter = Reporter(CLASSES, "v", None, 1.0, sender, is_chosen, Keeper(tmp_path))
+    assert reporter.report([quiet, quiet]) == {}
+    assert (sender, len(asked)) == ([], 2)
+    assert list(tmp_path.iterdir()) == []
