@@ -27,6 +27,23 @@ from shared.vision.tests.factories import colour_image
 
 PATIENCE_S = 30.0
 IMAGE = colour_image("red", 1)
+FORKED = ("-m", "components.inference")
+# Workers that load the model themselves, as on a machine with two GPUs, but on its CPU.
+UNFORKED = (
+    "-c",
+    """
+import os
+from pathlib import Path
+from components.inference import component
+from shared.component.runtime import main
+component.survives_fork = lambda device: False
+smi = Path(os.environ["TMPDIR"], "nvidia-smi")  # multi-model-server counts GPUs by it
+smi.write_text("#!/bin/sh\\necho index; echo 0; echo 1\\n")
+smi.chmod(0o700)
+os.environ["PATH"] = f"{smi.parent}:{os.environ['PATH']}"
+raise SystemExit(main(Path(component.__file__).parent))
+""",
+)
 # "/ping" and "/invocations" are an endpoint's own names, "image/jpeg" and s3:// are no paths.
 _PATH = re.compile(r"(?<![\w*/])/(?!ping\b|invocations\b)\w")
 
@@ -109,7 +126,7 @@ class Live:
         return self._one("components.inference.collector")
 
     def loader(self) -> psutil.Process:
-        """Return the process that has loaded the model and forks the workers."""
+        """Return the process that forks the workers; it has loaded the model before, or not."""
         return psutil.Process(self.workers()[0].ppid())
 
     def workers(self) -> list[psutil.Process]:
@@ -145,15 +162,21 @@ def _has(process: psutil.Process, word: str) -> bool:
 
 @contextmanager
 def serving(
-    bundle: Path, place: Path, *flags: str, is_ready: bool = True, **popen: Any
+    bundle: Path,
+    place: Path,
+    *flags: str,
+    is_ready: bool = True,
+    program: Sequence[str] = FORKED,
+    **popen: Any,
 ) -> Iterator[Live]:
     """Start a server and end all its processes afterwards, whatever became of it.
 
     place: a short path, where the run folder is made.
     is_ready: wait until /ping says so.
+    program: what Python runs.
     """
     port = free_port()
-    command = [sys.executable, "-m", "components.inference", "serve", "--model", str(bundle)]
+    command = [sys.executable, *program, "serve", "--model", str(bundle)]
     command += ["--port", str(port), "--workers", "2", "--sink", str(place / "sink"), *flags]
     environ = os.environ | {"TMPDIR": str(place), "OMP_NUM_THREADS": "1"} | popen.pop("env", {})
     family: list[psutil.Process] = []

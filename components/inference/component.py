@@ -20,6 +20,7 @@ from pathlib import Path
 
 import uvloop
 
+from components.inference.device import choose_device, survives_fork
 from components.inference.java import find_java
 from components.inference.model_server import Limits, ServerSettings
 from components.inference.settings import ReviewSettings, WorkerSettings
@@ -29,7 +30,6 @@ from shared.component.errors import UsageError
 from shared.vision.bundle import open_bundle
 
 log = logging.getLogger(__name__)
-_GPU = Path("/dev/nvidiactl")
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ def run(
     bind: str,
     workers: int,
     engine: str,
+    device: str,
     batch_size: int,
     batch_delay_ms: int,
     max_payload_mb: int,
@@ -80,7 +81,7 @@ def run(
     drift_interval_s: float,
 ) -> None:
     """Serve `model` until SIGTERM or SIGINT; what is in flight then is answered first."""
-    java = find_java()
+    java, device = find_java(), choose_device(device, engine)
     _prepare_process()
     platform, rate = Platform.from_environ(), records_per_s if telemetry else 0.0
     port = port if platform.port is None else platform.port
@@ -89,11 +90,12 @@ def run(
     with open_bundle(model) as bundle, _run_folder() as folder:
         version = model_version or bundle.version
         buckets = tuple(name.strip() for name in allowed_buckets.split(",") if name.strip())
-        path, fork = bundle.folder.resolve(), not _GPU.exists()
+        path, fork = bundle.folder.resolve(), survives_fork(device)
         rules = min_confidence, sampling_interval, review_per_day / workers
         review = ReviewSettings(bool(sink), *rules, log_share, embedding_share)
         worker = WorkerSettings(
-            str(folder), str(path), engine, timeout_s, fork, version, buckets, rate, review
+            *(str(folder), str(path), engine, device, timeout_s, fork),
+            *(version, buckets, rate, review),
         )
         limits = Limits(workers, batch_size, batch_delay_ms, timeout_s, payload)
         server = ServerSettings(java, folder, path, limits, fork)

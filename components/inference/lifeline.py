@@ -30,8 +30,8 @@ def end_with(parent: int) -> None:
 def end_with_java() -> None:
     """In a process that a thread of Java started: end when the whole of Java has gone.
 
-    Java leads the process group (model_server.py), so its id is known even where it went
-    before this was called.
+    starter.py does. Java leads the process group (model_server.py), so its id is known even
+    where it went before this was called.
     """
 
     def look(*_: object) -> None:

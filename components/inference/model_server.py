@@ -26,6 +26,7 @@ import psutil
 from components.inference.errors import ServingError
 from components.inference.lifeline import end_with, runs
 from components.inference.settings import FAILURE_FILE, RUN_VARIABLE
+from components.inference.starter import write_python
 from components.inference.upstream import Upstream, UpstreamError
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class ModelServer:
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
-        self._loader: psutil.Process | None = None
+        self._starter: psutil.Process | None = None
         self._management = Upstream(settings.run / "management.sock")
 
     @property
@@ -126,8 +127,7 @@ class ModelServer:
                     self._check_starting()
                     await asyncio.sleep(0.02)
                 await self._register()
-                if self._settings.fork:
-                    (self._loader,) = psutil.Process(self.pid).children()
+                (self._starter,) = psutil.Process(self.pid).children()
         except TimeoutError as err:
             raise ServingError(
                 f"inference: the model is not loaded after {_START_TIMEOUT_S:.0f} s; "
@@ -138,6 +138,8 @@ class ModelServer:
         settings = self._settings
         config = settings.run / "mms.properties"
         config.write_text(_properties(settings))
+        python = settings.run / "python"
+        write_python(python)
         found = importlib.util.find_spec("mms")
         assert found is not None  # noqa: S101 - required
         assert found.origin is not None  # noqa: S101
@@ -151,7 +153,7 @@ class ModelServer:
             "-cp",
             str(home / "frontend" / "*"),
             "com.amazonaws.ml.mms.ModelServer",
-            *("--python", sys.executable),
+            *("--python", str(python)),
             *("--mms-config", str(config)),
             *("--model-store", "/"),
         ]
@@ -214,12 +216,12 @@ class ModelServer:
         """Look whether what is needed for good still runs; after start().
 
         Raises:
-            ServingError: Java died, or the process that forks the workers: Java would go on
-                asking it for workers, and never start another.
+            ServingError: Java died, or the process that forks the workers (starter.py): Java
+                would go on asking it for workers, and never start another.
         """
         if not self._is_alive():
             raise ServingError("inference: multi-model-server died; its log says why; start again")
-        if self._loader is not None and not runs(self._loader):
+        if self._starter is not None and not runs(self._starter):
             raise ServingError("inference: the process that forks the workers died; start again")
 
     def _is_alive(self) -> bool:

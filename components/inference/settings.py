@@ -39,6 +39,7 @@ class ReviewSettings:
 class WorkerSettings:
     """Settings of every worker of one server.
 
+    device: cpu or cuda, whose number multi-model-server gives each worker.
     timeout_s: of a batch.
     fork: the model is loaded before the workers are forked.
     buckets: what `s3_uri` may name.
@@ -48,6 +49,7 @@ class WorkerSettings:
     run: str
     bundle: str
     engine: str
+    device: str
     timeout_s: int
     fork: bool
     model_version: str

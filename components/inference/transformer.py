@@ -12,16 +12,18 @@ import os
 import signal
 import time
 from functools import partial
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sagemaker_inference.transformer import Transformer
 
+from components.inference.device import nth_device
 from components.inference.drift_flag import DriftFlag
 from components.inference.heap import HeapTrimmer
 from components.inference.keeper import Keeper
-from components.inference.lifeline import end_with, end_with_java
+from components.inference.lifeline import end_with
 from components.inference.reporter import Reporter
 from components.inference.review_rules import ReviewRules, RulesFile, rules_path
 from components.inference.settings import WorkerSettings
@@ -58,12 +60,12 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
         # A client is told what is wrong with an image; it need not fill our log, too.
         logging.getLogger("PIL").setLevel(logging.CRITICAL)
         self._settings = WorkerSettings.from_environ()
-        if self._settings.fork:  # else this is a child of what Java started
-            end_with_java()
-        gpu = (context.system_properties.get("gpu_id") if context else None) or 0
+        if not self._settings.fork and (starter := parent_process()) and starter.pid:
+            end_with(starter.pid)
+        gpu = context.system_properties.get("gpu_id") if context else None
         try:
             with open_bundle(Path(model_dir)) as bundle:
-                self._load(bundle, "cpu" if self._settings.fork else f"cuda:{gpu}")
+                self._load(bundle, nth_device(self._settings.device, gpu))
             self._prove()
         except (VisionloopError, OSError, RuntimeError) as err:
             self._settings.failure.write_text(f"inference: {err}")

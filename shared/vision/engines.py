@@ -65,7 +65,8 @@ class TorchScriptEngine:
         is_frozen: make weights constants, channels last: faster, but the module then has
             no parameters to read or change.
         Raises:
-            BundleError: no TorchScript, or its answer does not fit bundle.json.
+            BundleError: no TorchScript, its answer does not fit bundle.json, or the device is
+                not there.
         """
         import torch
 
@@ -74,6 +75,15 @@ class TorchScriptEngine:
         if threads is not None:
             torch.set_num_threads(threads)
         self.device = torch.device(device)
+        if self.device.type == "cuda":
+            if not torch.cuda.is_available():
+                raise BundleError(
+                    f"predictor: torch {torch.__version__} finds no GPU that it can use; "
+                    "install a driver that fits it, or take the cpu"
+                )
+            # Convolutions would take TF32, whose 10 bits of mantissa miss every parity stated.
+            torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cuda.matmul.allow_tf32 = False
         self.module: torch.jit.ScriptModule = load_script(bundle.script, self.device)
         self.is_channels_last = is_frozen
         self._layout = torch.channels_last if is_frozen else torch.contiguous_format

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.tests.live import Live, serving
+from ci.tests.live import FORKED, UNFORKED, Live, serving
 from shared.vision.tests.served import make_served_bundle
 
 
@@ -22,6 +22,13 @@ def place() -> Iterator[Path]:
     """A folder of a short path, for run folders: unix sockets have 107 characters."""
     with tempfile.TemporaryDirectory(prefix="f-", dir="/tmp", ignore_cleanup_errors=True) as name:
         yield Path(name)
+
+
+@pytest.fixture(params=[FORKED, UNFORKED], ids=["forked", "unforked"])
+def program(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """What serves: workers that share a loaded model, or load it themselves as on a GPU."""
+    found: tuple[str, ...] = request.param
+    return found
 
 
 @pytest.fixture(scope="session")

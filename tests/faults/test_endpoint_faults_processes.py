@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -105,8 +106,10 @@ def test_a_killed_worker_costs_what_it_was_at_and_is_replaced(bundle: Path, plac
         assert_serves(live)
 
 
-def test_both_workers_killed_are_back_in_seconds(bundle: Path, place: Path) -> None:
-    with serving(bundle, place) as live:
+def test_both_workers_killed_are_back_in_seconds(
+    bundle: Path, place: Path, program: Sequence[str]
+) -> None:
+    with serving(bundle, place, program=program) as live:
         for worker in live.workers():
             worker.kill()
         took = wait_until(lambda: live.ask(timeout_s=20).status == 200, 20)
@@ -174,8 +177,10 @@ def test_with_java_killed_everything_ends_with_status_1(bundle: Path, place: Pat
         assert live.runs() == []
 
 
-def test_with_the_loader_killed_everything_ends_with_status_1(bundle: Path, place: Path) -> None:
-    with serving(bundle, place) as live:
+def test_with_the_loader_killed_everything_ends_with_status_1(
+    bundle: Path, place: Path, program: Sequence[str]
+) -> None:
+    with serving(bundle, place, program=program) as live:
         family = live.family()
         live.loader().kill()
         assert live.process.wait(10) == 1
@@ -184,8 +189,10 @@ def test_with_the_loader_killed_everything_ends_with_status_1(bundle: Path, plac
         assert_all_gone(family)
 
 
-def test_a_killed_loader_takes_its_workers_along(bundle: Path, place: Path) -> None:
-    with serving(bundle, place) as live:
+def test_a_killed_loader_takes_its_workers_along(
+    bundle: Path, place: Path, program: Sequence[str]
+) -> None:
+    with serving(bundle, place, program=program) as live:
         workers, loader = live.workers(), live.loader()
         for one in (live.process, live.java()):
             one.send_signal(signal.SIGSTOP)  # neither can help
@@ -196,8 +203,10 @@ def test_a_killed_loader_takes_its_workers_along(bundle: Path, place: Path) -> N
             live.process.send_signal(signal.SIGCONT)
 
 
-def test_a_killed_supervisor_leaves_no_process(bundle: Path, place: Path) -> None:
-    with serving(bundle, place) as live:
+def test_a_killed_supervisor_leaves_no_process(
+    bundle: Path, place: Path, program: Sequence[str]
+) -> None:
+    with serving(bundle, place, program=program) as live:
         family = live.family()
         assert len(family) == 6  # itself, Java, the loader, two workers, the collector
         live.end(signal.SIGKILL)
@@ -207,9 +216,9 @@ def test_a_killed_supervisor_leaves_no_process(bundle: Path, place: Path) -> Non
 
 @pytest.mark.parametrize("wait_s", [0.0, 0.6, 1.2])
 def test_a_supervisor_killed_while_starting_leaves_no_process(
-    bundle: Path, place: Path, wait_s: float
+    bundle: Path, place: Path, program: Sequence[str], wait_s: float
 ) -> None:
-    with serving(bundle, place, is_ready=False) as live:
+    with serving(bundle, place, program=program, is_ready=False) as live:
         if wait_s:
             wait_until(lambda: len(live.family()) > 2)
             threading.Event().wait(wait_s)  # anywhere in between

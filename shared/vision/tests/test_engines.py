@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from shared.vision.bundle import open_bundle, write_bundle
@@ -18,6 +19,7 @@ from shared.vision.engines import OnnxEngine, TorchScriptEngine, open_engine
 from shared.vision.errors import BundleError
 from shared.vision.predictor import Predictor
 from shared.vision.tests.factories import COLOURS, SIZE, colour_image, make_bundle
+from shared.vision.tests.gpu import needs_gpu
 
 # Answers with a bundle through ONNX, in the process and in a child it forks.
 SERVE = """
@@ -88,11 +90,25 @@ def test_auto_takes_torchscript_where_onnx_runtime_is_absent(bundle, monkeypatch
         open_engine(bundle, "onnx")
 
 
-def test_auto_takes_torchscript_off_the_cpu(bundle):
-    with pytest.raises(BundleError, match="no TorchScript"):  # what this torch, without a GPU, says
+def test_auto_takes_torchscript_off_the_cpu(bundle, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)  # only TorchScript asks
+    with pytest.raises(BundleError, match=r"finds no GPU .* take the cpu"):
         open_engine(bundle, "auto", device="cuda")
     with pytest.raises(BundleError, match="runs on the cpu, not on cuda"):
         open_engine(bundle, "onnx", device="cuda")
+
+
+def test_a_gpu_gives_the_answers_of_the_cpu(tmp_path):
+    needs_gpu()
+    bundle = make_bundle(tmp_path / "b")
+    images = [colour_image(colour, n) for n, colour in enumerate(COLOURS)]
+    with_tf32 = torch.backends.cudnn.allow_tf32
+    try:
+        on_gpu = Predictor(bundle, "cuda", is_frozen=True).predict(images)
+    finally:
+        torch.backends.cudnn.allow_tf32 = with_tf32
+    said = Predictor(bundle).predict(images)
+    assert np.abs(on_gpu.probabilities - said.probabilities).max() <= 1e-4
 
 
 def test_onnx_that_is_not_there_is_refused_with_a_remedy(tmp_path):
