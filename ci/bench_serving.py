@@ -26,11 +26,13 @@ from typing import Any
 import numpy as np
 
 from ci.bench import machine
+from ci.forward_rates import forward_rates
 from ci.load import Load, Target, measure
 from ci.packages import newest_approved
 from ci.served import Running, Server, ours, peer, running
 from ci.telemetry_cost import FLAGS, report_ms, share_under_load
 from ci.telemetry_latency import latency_ratios
+from components.inference.device import choose_device
 from shared.pipeline.settings import Settings
 from shared.vision import answers
 from shared.vision.bundle import Bundle, open_bundle
@@ -81,6 +83,9 @@ def main(argv: Sequence[str]) -> int:
         if arguments.rounds:
             results["summary"] = _summary(results["rounds"])
         results["stages_ms"] = stages(bundle, images)
+        if arguments.device != "cpu":
+            predictor = Predictor(bundle, arguments.device, threads=1, is_frozen=True)
+            results["gpu_images_per_s"] = forward_rates(predictor, arguments.seconds)
         if arguments.slices:
             results["telemetry_latency"] = _telemetry_latency(case, Path(sink))
         if arguments.telemetry_s:
@@ -94,6 +99,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--model", help="a final bundle; default: the newest approved package")
     parser.add_argument("--images", help="folder of JPEGs; default: the bundle's golden images")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument(
+        "--device",
+        default=choose_device("auto", "auto"),
+        choices=["cpu", "cuda"],
+        help="of TorchScript, ours and the limit's; default: %(default)s, as found here",
+    )
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--drift-interval-s", default="60", help="while telemetry is compared")
@@ -133,10 +144,11 @@ def _expected(bundle: Bundle, images: Sequence[bytes]) -> list[float]:
 
 
 def _servers(case: _Case, sink: Path) -> list[Server]:
-    path, arguments, workers = case.path, case.arguments, case.arguments.workers
+    path, arguments = case.path, case.arguments
+    workers, device = arguments.workers, arguments.device
     common = ("--workers", str(workers), "--sink", str(sink), "--metrics-interval-s", "5")
     found = [
-        ours(path, "ours, TorchScript", *common, "--engine", "torchscript"),
+        ours(path, "ours, TorchScript", *common, "--engine", "torchscript", "--device", device),
         ours(path, "ours, ONNX Runtime", *common, "--engine", "onnx"),
     ]
     found += [ours(path, f"ours {flags}", *common, *flags.split()) for flags in arguments.also]
@@ -147,7 +159,7 @@ def _round(servers: Sequence[Server], case: _Case) -> dict[str, Any]:
     """Measure the limits and every server once."""
     seconds = case.arguments.seconds
     limits = {
-        engine: _limit(case.bundle, case.images, engine, case.arguments.workers, seconds)
+        engine: _limit(case, engine, "cpu" if engine == "onnx" else case.arguments.device)
         for engine in _ENGINES
     }
     found: dict[str, Any] = {"limit_images_per_s": {n: round(r, 1) for n, r in limits.items()}}
@@ -293,14 +305,13 @@ def _best_ms(work: Callable[[Any], object], inputs: Sequence[Any], images: int) 
     return 1e3 * best / (len(inputs) * images)
 
 
-def _limit(
-    bundle: Bundle, images: Sequence[bytes], engine: str, workers: int, seconds: float
-) -> float:
-    """Return images a second of the bare predictor in so many processes."""
+def _limit(case: _Case, engine: str, device: str) -> float:
+    """Return images a second of the bare predictor in as many processes as workers."""
+    workers, seconds = case.arguments.workers, case.arguments.seconds
     context = multiprocessing.get_context("spawn")
     queue: Any = context.Queue()
     barrier: Any = context.Barrier(workers)
-    inputs = (str(bundle.folder), list(images), engine, seconds, barrier, queue)
+    inputs = (str(case.path), list(case.images), (engine, device), seconds, barrier, queue)
     children = [context.Process(target=_bare_loop, args=inputs) for _ in range(workers)]
     for child in children:
         child.start()
@@ -311,11 +322,17 @@ def _limit(
 
 
 def _bare_loop(
-    folder: str, images: list[bytes], engine: str, seconds: float, barrier: Any, queue: Any
+    folder: str,
+    images: list[bytes],
+    where: tuple[str, str],
+    seconds: float,
+    barrier: Any,
+    queue: Any,
 ) -> None:
+    engine, device = where
     name, _, frozen = engine.partition(", ")
     with open_bundle(Path(folder)) as bundle:
-        predictor = Predictor(bundle, engine=name, threads=1, is_frozen=bool(frozen))
+        predictor = Predictor(bundle, device, name, threads=1, is_frozen=bool(frozen))
     for image in images[:20]:
         predictor.predict([image])
     barrier.wait()
