@@ -12,13 +12,14 @@ from botocore.exceptions import ClientError
 from ci.cleanup.inventory import Aws, Item, Kind, is_gone, tags_from
 
 _RUNNING = ("Executing", "Stopping")
-_ENDED_JOBS = ("Completed", "Failed", "Stopped")
+_ENDED_JOBS = ("Completed", "Failed", "Stopped", "DeleteFailed")
 _JOB_LOGS = ("/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TrainingJobs")
 
 
 def kinds(aws: Aws) -> list[Kind]:
     return [
         Executions(aws),
+        Searches(aws),
         Jobs(aws, "Processing"),
         Jobs(aws, "Training"),
         JobLogs(aws),
@@ -92,6 +93,42 @@ class Jobs:
 
 
 @dataclass(frozen=True)
+class Searches:
+    """Tuning jobs of our executions with their trials; an execution's steps tell their names."""
+
+    aws: Aws
+    name: str = "tuning job"
+
+    def items(self) -> Iterator[Item]:
+        client = self.aws.client("sagemaker")
+        for name in _search_names(self.aws):
+            try:
+                job = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+            except ClientError as err:
+                if is_gone(err):  # the steps name it still
+                    continue
+                raise
+            status = job["HyperParameterTuningJobStatus"]
+            cost = 0.0 if status in _ENDED_JOBS else None
+            yield Item(name, size=status, created=job["CreationTime"], monthly_usd=cost)
+
+    def delete(self, item: Item) -> None:
+        client, job = self.aws.client("sagemaker"), {"HyperParameterTuningJobName": item.id}
+
+        def is_ended() -> bool:
+            answer = client.describe_hyper_parameter_tuning_job(**job)
+            return answer["HyperParameterTuningJobStatus"] in _ENDED_JOBS
+
+        if not is_ended():
+            client.stop_hyper_parameter_tuning_job(**job)
+            self.aws.wait_until(is_ended, item.id)
+        listing = "list_training_jobs_for_hyper_parameter_tuning_job", "TrainingJobSummaries"
+        for trial in list(self.aws.pages("sagemaker", *listing, **job)):
+            client.delete_training_job(TrainingJobName=trial["TrainingJobName"])
+        client.delete_hyper_parameter_tuning_job(**job)
+
+
+@dataclass(frozen=True)
 class JobLogs:
     """Our jobs' streams in log groups that all jobs of the account share."""
 
@@ -102,6 +139,8 @@ class JobLogs:
         for execution in sorted(_execution_ids(self.aws)):
             for group in _JOB_LOGS:
                 yield from self._streams(group, f"pipelines-{execution}-")
+        for search in _search_names(self.aws):  # trials are named by it
+            yield from self._streams(_JOB_LOGS[1], f"{search}-")
 
     def _streams(self, group: str, prefix: str) -> Iterator[Item]:
         request = {"logGroupName": group, "logStreamNamePrefix": prefix}
@@ -185,6 +224,19 @@ def _executions(aws: Aws) -> Iterator[dict[str, Any]]:
     listing = "list_pipeline_executions", "PipelineExecutionSummaries"
     for pipeline in _pipelines(aws):
         yield from aws.pages("sagemaker", *listing, PipelineName=pipeline["PipelineName"])
+
+
+def _search_names(aws: Aws) -> Iterator[str]:
+    client = aws.client("sagemaker")
+    listing = "list_pipeline_execution_steps", "PipelineExecutionSteps"
+    for execution in _executions(aws):
+        request = {"PipelineExecutionArn": execution["PipelineExecutionArn"]}
+        definition = client.describe_pipeline_definition_for_execution(**request)
+        if '"Tuning"' not in definition["PipelineDefinition"]:
+            continue
+        for step in aws.pages("sagemaker", *listing, **request):
+            if job := step.get("Metadata", {}).get("TuningJob"):
+                yield job["Arn"].rpartition("/")[2]
 
 
 def _execution_ids(aws: Aws) -> set[str]:

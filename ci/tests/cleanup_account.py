@@ -2,7 +2,8 @@
 
 What moto cannot do, `Patched` does on moto's own state, so that a later listing is true:
 DeleteModelPackage, DeleteModelPackageGroup, StopPipelineExecution, DeleteProcessingJob,
-DeleteTrainingJob. moto's executions are Succeeded at once; one is set back to Executing.
+DeleteTrainingJob, StopHyperParameterTuningJob, and the listings of an execution's steps and a
+search's trials, by names. moto's executions are Succeeded at once; one is set back to Executing.
 """
 
 from __future__ import annotations
@@ -48,6 +49,19 @@ class Patched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
 
+    def get_paginator(self, operation: str) -> Any:
+        listings = {
+            "list_pipeline_execution_steps": _steps,
+            "list_training_jobs_for_hyper_parameter_tuning_job": _trials,
+        }
+        if operation in listings:
+            return _Paginator(listings[operation])
+        return self.client.get_paginator(operation)
+
+    def stop_hyper_parameter_tuning_job(self, HyperParameterTuningJobName: str) -> None:  # noqa: N803
+        search = backend().hyper_parameter_tuning_jobs[HyperParameterTuningJobName]
+        search.hyper_parameter_tuning_job_status = "Stopped"
+
     def delete_model_package(self, ModelPackageName: str) -> None:  # noqa: N803
         state = backend()
         del state.model_packages[ModelPackageName]
@@ -65,6 +79,28 @@ class Patched:
     def delete_training_job(self, TrainingJobName: str) -> None:  # noqa: N803
         jobs = backend().training_jobs
         del jobs[next(key for key in jobs if key.endswith(TrainingJobName))]
+
+
+@dataclass
+class _Paginator:
+    page: Callable[..., dict[str, Any]]
+
+    def paginate(self, **request: Any) -> list[dict[str, Any]]:
+        return [self.page(**request)]
+
+
+def _steps(PipelineExecutionArn: str) -> dict[str, Any]:  # noqa: N803
+    """Name the search of an execution, there or gone."""
+    name = f"{PipelineExecutionArn.rpartition('/')[2]}-Tune-x"
+    arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:hyper-parameter-tuning-job/{name}"
+    steps = [{"StepName": "Train"}, {"StepName": "Tune", "Metadata": {"TuningJob": {"Arn": arn}}}]
+    return {"PipelineExecutionSteps": steps}
+
+
+def _trials(HyperParameterTuningJobName: str) -> dict[str, Any]:  # noqa: N803
+    jobs = backend().training_jobs.values()
+    ours = [j for j in jobs if j.training_job_name.startswith(HyperParameterTuningJobName)]
+    return {"TrainingJobSummaries": [{"TrainingJobName": job.training_job_name} for job in ours]}
 
 
 def execution_of(arn: str) -> Any:
@@ -118,7 +154,7 @@ def _training(name: str, pairs: list[dict[str, str]]) -> None:
     sagemaker, logs = connect("sagemaker"), connect("logs")
     sagemaker.create_pipeline(
         PipelineName=name,
-        PipelineDefinition="{}",
+        PipelineDefinition=json.dumps({"Steps": [{"Type": "Tuning"}]}),
         RoleArn=ROLE,
         ClientRequestToken="t" * 32,
         Tags=pairs,
@@ -127,16 +163,27 @@ def _training(name: str, pairs: list[dict[str, str]]) -> None:
         PipelineName=name, ClientRequestToken=f"{name:-<32}"
     )["PipelineExecutionArn"]
     execution_of(started).pipeline_execution_status = "Executing"
-    job = f"pipelines-{started.rpartition('/')[2]}-Train-x"
+    execution = started.rpartition("/")[2]
+    job, trial = f"pipelines-{execution}-Train-x", f"{execution}-Tune-x-001"
     cluster = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
-    sagemaker.create_training_job(
-        TrainingJobName=job,
-        AlgorithmSpecification={"TrainingImage": "i", "TrainingInputMode": "File"},
-        RoleArn=ROLE,
-        OutputDataConfig={"S3OutputPath": "s3://b/o"},
-        ResourceConfig=cluster,
-        StoppingCondition={"MaxRuntimeInSeconds": 60},
+    for training_job in (job, trial):
+        sagemaker.create_training_job(
+            TrainingJobName=training_job,
+            AlgorithmSpecification={"TrainingImage": "i", "TrainingInputMode": "File"},
+            RoleArn=ROLE,
+            OutputDataConfig={"S3OutputPath": "s3://b/o"},
+            ResourceConfig=cluster,
+            StoppingCondition={"MaxRuntimeInSeconds": 60},
+        )
+    sagemaker.create_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName=f"{execution}-Tune-x",
+        HyperParameterTuningJobConfig={
+            "Strategy": "Random",
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": 1, "MaxParallelTrainingJobs": 1},
+        },
     )
+    search = backend().hyper_parameter_tuning_jobs[f"{execution}-Tune-x"]
+    search.hyper_parameter_tuning_job_status = "InProgress"
     sagemaker.create_processing_job(
         ProcessingJobName=job,
         ProcessingResources={"ClusterConfig": cluster},
@@ -146,7 +193,8 @@ def _training(name: str, pairs: list[dict[str, str]]) -> None:
     group = "/aws/sagemaker/TrainingJobs"
     if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
         logs.create_log_group(logGroupName=group)
-    logs.create_log_stream(logGroupName=group, logStreamName=f"{job}/algo-1")
+    for training_job in (job, trial):
+        logs.create_log_stream(logGroupName=group, logStreamName=f"{training_job}/algo-1")
     sagemaker.create_model_package_group(ModelPackageGroupName=name, Tags=pairs)
     sagemaker.create_model_package(
         ModelPackageGroupName=name,

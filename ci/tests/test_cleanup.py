@@ -104,6 +104,37 @@ def test_all_of_ours_goes_and_nothing_of_the_neighbours(
     assert "left alone: visionloop-dev-blue-data" not in out  # it has tags: somebody else's
 
 
+def test_a_search_goes_with_its_trials_and_their_logs(ours: None) -> None:
+    furnish("visionloop-dev2", {"project": "visionloop", "stage": "dev2"})
+    sagemaker, logs = connect("sagemaker"), connect("logs")
+
+    def left() -> list[list[str]]:
+        searches = sagemaker.list_hyper_parameter_tuning_jobs()["HyperParameterTuningJobSummaries"]
+        trials = sagemaker.list_training_jobs(NameContains="-Tune-")["TrainingJobSummaries"]
+        streams = logs.describe_log_streams(logGroupName="/aws/sagemaker/TrainingJobs")
+        return [
+            sorted(search["HyperParameterTuningJobName"] for search in searches),
+            sorted(trial["TrainingJobName"].removesuffix("-001") for trial in trials),
+            sorted(
+                stream["logStreamName"].removesuffix("-001/algo-1")
+                for stream in streams["logStreams"]
+                if "-Tune-" in stream["logStreamName"]
+            ),
+        ]
+
+    before, _, _ = left()
+    assert left() == [before] * 3
+    assert len(before) == 2
+    assert main(REMOVE, connect=connect) == 0
+    (theirs,) = sagemaker.list_pipelines()["PipelineSummaries"]
+    (execution,) = sagemaker.list_pipeline_executions(PipelineName=theirs["PipelineName"])[
+        "PipelineExecutionSummaries"
+    ]
+    assert theirs["PipelineName"] == "visionloop-dev2"
+    kept = [f"{execution['PipelineExecutionArn'].rpartition('/')[2]}-Tune-x"]
+    assert left() == [kept] * 3
+
+
 def test_only_keys_with_our_tags_are_scheduled_to_go(ours: None) -> None:
     furnish("visionloop-dev2", {"project": "visionloop", "stage": "dev2"})
     furnish("visionloop-dev-untagged", {})
@@ -126,7 +157,7 @@ def test_without_yes_it_only_lists(
     assert f"in account {ACCOUNT}" in out
     assert f"{BUCKET}  (3 B, 3 versions)" in out
     # Two machines of 0.115 for 730 hours, a key, an alarm; what runs is not known.
-    assert "29 things, 169.00 USD a month" in out
+    assert "31 things, 169.00 USD a month" in out
     assert "   167.90    0 h  visionloop-dev  (2 x ml.m5.large)" in out
 
 
