@@ -36,7 +36,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-house test-components test-faults test-training test-docker test-e2e test-labelstudio test-browser check check-stacks format lock tensorboard loop audit bench bench-images bench-serving soak fuzz serve web screenshots clean
+.PHONY: help setup run test test-house test-components test-faults test-training test-docker test-e2e test-labelstudio test-browser check check-code check-stacks format lock tensorboard loop audit bench bench-images bench-serving soak fuzz serve web screenshots clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -101,7 +101,11 @@ test-training: $(READY) ## train on two machines, through MLflow servers, in a s
 test-docker: $(READY) ## build the images and run the tests in a Docker engine
 	@ci/with-engine $(BIN)/pytest -q --durations=10 -m docker tests/docker $(ARGS)
 
-check: $(READY) check-stacks ## format, lint, types, templates, and the house's own rules
+# A core for each.
+check: $(READY) ## format, lint, types, templates, and the house's own rules
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check-code check-stacks
+
+check-code: $(READY)
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
