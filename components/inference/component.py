@@ -86,7 +86,8 @@ def run(
     platform, rate = Platform.from_environ(), records_per_s if telemetry else 0.0
     port = port if platform.port is None else platform.port
     payload = (platform.max_payload_mb or max_payload_mb) << 20
-    workers = workers or len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0))
+    workers = workers or cores
     with open_bundle(model) as bundle, _run_folder() as folder:
         version = model_version or bundle.version
         buckets = tuple(name.strip() for name in allowed_buckets.split(",") if name.strip())
@@ -94,7 +95,7 @@ def run(
         rules = min_confidence, sampling_interval, review_per_day / workers
         review = ReviewSettings(bool(sink), *rules, log_share, embedding_share)
         worker = WorkerSettings(
-            *(str(folder), str(path), engine, device, timeout_s, fork),
+            *(str(folder), str(path), engine, device, timeout_s, fork, workers == cores),
             *(version, buckets, rate, review),
         )
         limits = Limits(workers, batch_size, batch_delay_ms, timeout_s, payload)

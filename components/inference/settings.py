@@ -42,6 +42,7 @@ class WorkerSettings:
     device: cpu or cuda, whose number multi-model-server gives each worker.
     timeout_s: of a batch.
     fork: the model is loaded before the workers are forked.
+    has_cores: there is a core for each worker.
     buckets: what `s3_uri` may name.
     records_per_s: reported whole; 0: nothing is, no collector listens.
     """
@@ -52,6 +53,7 @@ class WorkerSettings:
     device: str
     timeout_s: int
     fork: bool
+    has_cores: bool
     model_version: str
     buckets: tuple[str, ...]
     records_per_s: float

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from sagemaker_inference.transformer import Transformer
 
+from components.inference.cores import keep_to_a_core
 from components.inference.device import nth_device
 from components.inference.drift_flag import DriftFlag
 from components.inference.heap import HeapTrimmer
@@ -137,6 +138,8 @@ class ImageTransformer(Transformer):  # type: ignore[misc]  # the toolkit has no
 
     def _begin(self) -> None:
         """Start as a worker: prove the model in this very process, then report."""
+        if self._settings.has_cores:
+            keep_to_a_core(Path(self._settings.run))
         ask_for_slice()  # what passes messages has a shorter one
         self._trim_heap = HeapTrimmer()
         try:

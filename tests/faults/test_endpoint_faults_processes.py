@@ -92,6 +92,28 @@ def test_who_passes_messages_need_not_wait_for_a_forward_pass_to_end(server: Liv
     assert slice_ns(server.collector().pid) == usual
 
 
+def test_each_worker_has_a_core_of_its_own_and_whoever_replaces_it(
+    bundle: Path, place: Path
+) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    with serving(bundle, place, "--workers", str(len(cores))) as live:
+        for _ in range(2):
+            wait_until(lambda: [[core] for core in cores] == _affinities(live))
+            live.workers()[0].kill()
+        assert live.java().cpu_affinity() == cores
+        wait_until(lambda: len(live.workers()) == len(cores))
+        assert_serves(live)
+    with serving(bundle, place, "--workers", "1") as live:
+        assert _affinities(live) == ([cores] if len(cores) > 1 else [[cores[0]]])
+
+
+def _affinities(live: Live) -> list[list[int]]:
+    try:
+        return sorted(worker.cpu_affinity() for worker in live.workers())
+    except psutil.NoSuchProcess:  # one has gone meanwhile
+        return []
+
+
 def test_a_killed_worker_costs_what_it_was_at_and_is_replaced(bundle: Path, place: Path) -> None:
     with serving(bundle, place) as live, Crowd(live) as crowd:
         for _ in range(3):
