@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import base64
 import json
-import multiprocessing
 import os
 import statistics
 import sys
@@ -25,13 +24,14 @@ from typing import Any
 
 import numpy as np
 
+from ci.bare import bare
 from ci.bench import machine
 from ci.forward_rates import forward_rates
 from ci.load import Load, Target, measure
 from ci.packages import newest_approved
 from ci.served import Running, Server, ours, peer, running
 from ci.telemetry_cost import FLAGS, report_ms, share_under_load
-from ci.telemetry_latency import latency_ratios
+from ci.telemetry_latency import latency_ratios, ratio_of
 from components.inference.device import choose_device
 from shared.pipeline.settings import Settings
 from shared.vision import answers
@@ -51,6 +51,7 @@ _PEERS = {
 }
 _ENGINES = ("torchscript", "torchscript, frozen", "onnx")
 _TOLERANCE = 1e-3
+_TURN_S = 1.5
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ def main(argv: Sequence[str]) -> int:
         results["rounds"] = [_round(servers, case) for _ in range(arguments.rounds)]
         if arguments.rounds:
             results["summary"] = _summary(results["rounds"])
+        if arguments.turns:
+            results["limit_turns"] = _limit_turns(case, servers[0])
         results["stages_ms"] = stages(bundle, images)
         if arguments.device != "cpu":
             predictor = Predictor(bundle, arguments.device, threads=1, is_frozen=True)
@@ -106,6 +109,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         help="of TorchScript, ours and the limit's; default: %(default)s, as found here",
     )
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument(
+        "--turns", type=int, default=0, help="of TorchScript's limit and ours; default: none"
+    )
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--drift-interval-s", default="60", help="while telemetry is compared")
     parser.add_argument(
@@ -307,37 +313,31 @@ def _best_ms(work: Callable[[Any], object], inputs: Sequence[Any], images: int) 
 
 def _limit(case: _Case, engine: str, device: str) -> float:
     """Return images a second of the bare predictor in as many processes as workers."""
-    workers, seconds = case.arguments.workers, case.arguments.seconds
-    context = multiprocessing.get_context("spawn")
-    queue: Any = context.Queue()
-    barrier: Any = context.Barrier(workers)
-    inputs = (str(case.path), list(case.images), (engine, device), seconds, barrier, queue)
-    children = [context.Process(target=_bare_loop, args=inputs) for _ in range(workers)]
-    for child in children:
-        child.start()
-    total = sum(queue.get() for _ in children)
-    for child in children:
-        child.join()
-    return float(total)
+    with bare(case.path, case.images, engine, device, case.arguments.workers) as limit:
+        return limit.rate(case.arguments.seconds)
 
 
-def _bare_loop(
-    folder: str,
-    images: list[bytes],
-    where: tuple[str, str],
-    seconds: float,
-    barrier: Any,
-    queue: Any,
-) -> None:
-    engine, device = where
-    name, _, frozen = engine.partition(", ")
-    with open_bundle(Path(folder)) as bundle:
-        predictor = Predictor(bundle, device, name, threads=1, is_frozen=bool(frozen))
-    for image in images[:20]:
-        predictor.predict([image])
-    barrier.wait()
-    done, started = 0, time.perf_counter()
-    while time.perf_counter() - started < seconds:
-        predictor.predict([images[done % len(images)]])
-        done += 1
-    queue.put(done / (time.perf_counter() - started))
+def _limit_turns(case: _Case, server: Server) -> dict[str, Any]:
+    """Compare a server with the limit in turns, both there all along: the machine's moods cancel.
+
+    A limit that waits costs memory alone.
+    """
+    arguments, found = case.arguments, {}
+    limit_of = case.path, case.images, "torchscript", arguments.device, arguments.workers
+    with bare(*limit_of) as limit, running(server, case.images[0]) as instance:
+        target = _target(instance, case.images, case.expected)
+        measure(target, max(_CLIENTS), arguments.seconds, warm_s=1.0)
+        for clients in _CLIENTS[1:]:
+            rates = []
+            for _ in range(arguments.turns):
+                bare_rate = limit.rate(_TURN_S)
+                load = measure(target, clients, _TURN_S, warm_s=0.3)
+                rates.append((load.rate, bare_rate))
+            ours_, limits = np.array(rates).T
+            found[f"c={clients}"] = {
+                "images_per_s": round(float(np.median(ours_)), 1),
+                "limit_images_per_s": round(float(np.median(limits)), 1),
+                **ratio_of(ours_, limits),
+            }
+            sys.stderr.write(f"c={clients}: {json.dumps(found[f'c={clients}'])}\n")
+    return found
