@@ -175,15 +175,7 @@ def _training(name: str, pairs: list[dict[str, str]]) -> None:
             ResourceConfig=cluster,
             StoppingCondition={"MaxRuntimeInSeconds": 60},
         )
-    sagemaker.create_hyper_parameter_tuning_job(
-        HyperParameterTuningJobName=f"{execution}-Tune-x",
-        HyperParameterTuningJobConfig={
-            "Strategy": "Random",
-            "ResourceLimits": {"MaxNumberOfTrainingJobs": 1, "MaxParallelTrainingJobs": 1},
-        },
-    )
-    search = backend().hyper_parameter_tuning_jobs[f"{execution}-Tune-x"]
-    search.hyper_parameter_tuning_job_status = "InProgress"
+    _search(f"{execution}-Tune-x")
     sagemaker.create_processing_job(
         ProcessingJobName=job,
         ProcessingResources={"ClusterConfig": cluster},
@@ -205,6 +197,18 @@ def _training(name: str, pairs: list[dict[str, str]]) -> None:
             "SupportedResponseMIMETypes": ["a/b"],
         },
     )
+
+
+def _search(name: str) -> None:
+    connect("sagemaker").create_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName=name,
+        HyperParameterTuningJobConfig={
+            "Strategy": "Random",
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": 1, "MaxParallelTrainingJobs": 1},
+        },
+    )
+    search = backend().hyper_parameter_tuning_jobs[name]
+    search.hyper_parameter_tuning_job_status = "InProgress"
 
 
 def _serving(name: str, pairs: list[dict[str, str]], tags: Mapping[str, str]) -> None:

@@ -86,18 +86,15 @@ def run(
     platform, rate = Platform.from_environ(), records_per_s if telemetry else 0.0
     port = port if platform.port is None else platform.port
     payload = (platform.max_payload_mb or max_payload_mb) << 20
-    cores = len(os.sched_getaffinity(0))
-    workers = workers or cores
+    workers, has_cores = _workers(workers)
     with open_bundle(model) as bundle, _run_folder() as folder:
         version = model_version or bundle.version
         buckets = tuple(name.strip() for name in allowed_buckets.split(",") if name.strip())
         path, fork = bundle.folder.resolve(), survives_fork(device)
         rules = min_confidence, sampling_interval, review_per_day / workers
         review = ReviewSettings(bool(sink), *rules, log_share, embedding_share)
-        worker = WorkerSettings(
-            *(str(folder), str(path), engine, device, timeout_s, fork, workers == cores),
-            *(version, buckets, rate, review),
-        )
+        how = str(folder), str(path), engine, device, timeout_s, fork, has_cores
+        worker = WorkerSettings(*how, version, buckets, rate, review)
         limits = Limits(workers, batch_size, batch_delay_ms, timeout_s, payload)
         server = ServerSettings(java, folder, path, limits, fork)
         collector = CollectorSettings(
@@ -105,6 +102,12 @@ def run(
             *(review_per_day, metrics_interval_s, drift_interval_s),
         )
         uvloop.run(Supervisor(worker, server, collector, bundle, bind, port).serve())
+
+
+def _workers(asked: int) -> tuple[int, bool]:
+    """Return how many workers there are to be, and whether there are exactly as many cores."""
+    cores = len(os.sched_getaffinity(0))
+    return asked or cores, asked in (0, cores)
 
 
 def _number(environ: Mapping[str, str], name: str) -> int | None:
