@@ -10,6 +10,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
+import pytest
+
+from components.inference.cores import keep_to_a_core
 
 CLAIM = """
 import sys
@@ -54,3 +57,16 @@ def test_a_core_is_free_again_when_its_process_was_killed(tmp_path: Path) -> Non
         process.wait(30)
         with claiming(tmp_path) as (second, _):
             assert second == first
+
+
+def test_where_it_is_not_allowed_a_worker_runs_where_it_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    cores = os.sched_getaffinity(0)
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    assert keep_to_a_core(tmp_path) is None
+    assert keep_to_a_core(tmp_path / "missing") is None
+    assert os.sched_getaffinity(0) == cores
